@@ -1,0 +1,377 @@
+package mailbox
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/lzstock/lzstock/market"
+)
+
+// Mode says what happens to events that are not taken in time.
+type Mode uint8
+
+// The modes; the package comment says what each promises.
+const (
+	Adaptive Mode = iota
+	Every
+	Latest
+)
+
+// String gives the protocol's word for the mode.
+func (m Mode) String() string {
+	switch m {
+	case Adaptive:
+		return "adaptive"
+	case Every:
+		return "every"
+	case Latest:
+		return "latest"
+	}
+	return fmt.Sprintf("mode(%d)", uint8(m))
+}
+
+// ParseMode reads the protocol's word for a mode.
+func ParseMode(s string) (Mode, error) {
+	for _, m := range []Mode{Adaptive, Every, Latest} {
+		if s == m.String() {
+			return m, nil
+		}
+	}
+	return 0, fmt.Errorf("unknown delivery %q: want adaptive, every or latest", s)
+}
+
+// Default limits, in events.
+const (
+	AdaptiveLimit = 256
+	EveryLimit    = 65536
+)
+
+// Errors of Add, in mode Every.
+var (
+	ErrOverflow = errors.New("more events wait than the mailbox may hold")
+	ErrMerged   = errors.New("the feed itself had to merge events")
+)
+
+// Options configure a mailbox.
+type Options struct {
+	Mode Mode
+	// Limit is the greatest number of events that wait in modes Adaptive and
+	// Every; 0 means the mode's default. Latest holds one event a topic.
+	Limit int
+}
+
+// Mailbox holds what waits for one subscriber. Its zero value is not ready; see
+// New.
+type Mailbox struct {
+	opts       Options
+	conflating bool
+	queue      fifo    // waits, while not conflating
+	head, tail *Slot   // wait, while conflating: ascending by seq
+	waiting    int     // slots in that list
+	snapshots  []entry // wait, to leave first
+	since      time.Time
+	merged     uint64
+}
+
+// Slot is one topic's place in one mailbox. Its zero value is ready.
+type Slot struct {
+	last       market.Seq // the last position that left for this topic
+	item       Item       // waits, while linked
+	merged     uint32     // how many events item stands for
+	prev, next *Slot
+	linked     bool
+	closed     bool
+}
+
+type entry struct {
+	item   Item
+	slot   *Slot
+	at     time.Time
+	merged uint32 // how many events item stands for
+}
+
+// Delivery is one event on its way to the subscriber.
+type Delivery struct {
+	Item     Item
+	Prev     market.Seq // the position sent before it on the same topic; 0 if none
+	Merged   uint32     // how many events it stands for, at least 1
+	Snapshot bool       // a current value, not a live event
+}
+
+// New makes an empty mailbox.
+func New(opts Options) *Mailbox {
+	if opts.Limit <= 0 {
+		opts.Limit = AdaptiveLimit
+		if opts.Mode == Every {
+			opts.Limit = EveryLimit
+		}
+	}
+	return &Mailbox{opts: opts, conflating: opts.Mode == Latest}
+}
+
+// Mode gives the mailbox's mode.
+func (m *Mailbox) Mode() Mode { return m.opts.Mode }
+
+// Resume sets the position after which the topic's events are to follow.
+func (s *Slot) Resume(last market.Seq) { s.last = last }
+
+// SetMode changes how the mailbox treats what comes. What waits already is kept,
+// or conflated where the new mode asks for it.
+func (m *Mailbox) SetMode(opts Options, now time.Time) error {
+	m.opts = New(opts).opts
+	switch {
+	case m.opts.Mode == Latest, m.opts.Mode == Adaptive && m.queue.len() > m.opts.Limit:
+		m.conflate(now)
+	case m.conflating:
+		m.conflating = false
+		for m.head != nil {
+			s := m.head
+			m.queue.push(entry{item: s.item, slot: s, at: m.since, merged: s.merged})
+			m.unlink(s)
+		}
+	}
+	if m.opts.Mode == Every && m.queue.len() > m.opts.Limit {
+		return ErrOverflow
+	}
+	return nil
+}
+
+// Add appends a live event, whose Seq is at least that of the one added before.
+// Its error, in mode Every alone, means that the promise cannot be kept and the
+// subscriber must end.
+func (m *Mailbox) Add(slot *Slot, item Item, now time.Time) error {
+	if m.conflating {
+		m.put(slot, item, item.Event().Count(), now)
+		return nil
+	}
+	if m.opts.Mode == Every && item.Event().Merged > 1 {
+		return ErrMerged
+	}
+	if m.queue.len() >= m.opts.Limit {
+		if m.opts.Mode == Every {
+			return ErrOverflow
+		}
+		m.conflate(now)
+		m.put(slot, item, item.Event().Count(), now)
+		return nil
+	}
+	m.queue.push(entry{item: item, slot: slot, at: now, merged: item.Event().Count()})
+	return nil
+}
+
+// AddSnapshot appends a topic's current value, in place of one that still waits.
+func (m *Mailbox) AddSnapshot(slot *Slot, item Item, now time.Time) {
+	for i := range m.snapshots {
+		if m.snapshots[i].slot == slot {
+			m.snapshots[i].item = item
+			return
+		}
+	}
+	m.snapshots = append(m.snapshots, entry{item: item, slot: slot, at: now})
+}
+
+// AddReplay appends events of the past, ascending among themselves, and puts all
+// that wait into order.
+func (m *Mailbox) AddReplay(slots []*Slot, items []Item, now time.Time) error {
+	for i := range items {
+		if err := m.Add(slots[i], items[i], now); err != nil {
+			return err
+		}
+	}
+	if !m.conflating {
+		m.queue.sort()
+		return nil
+	}
+	list := make([]*Slot, 0, m.waiting)
+	for s := m.head; s != nil; s = s.next {
+		list = append(list, s)
+	}
+	slices.SortStableFunc(list, func(a, b *Slot) int { return bySeq(a.item, b.item) })
+	m.head, m.tail, m.waiting = nil, nil, 0
+	for _, s := range list {
+		m.link(s)
+	}
+	return nil
+}
+
+func bySeq(a, b Item) int {
+	switch x, y := a.Event().Seq, b.Event().Seq; {
+	case x < y:
+		return -1
+	case x > y:
+		return 1
+	}
+	return 0
+}
+
+// Close forgets a topic: nothing of it leaves any more.
+func (m *Mailbox) Close(slot *Slot) {
+	slot.closed = true
+	if slot.linked {
+		m.unlink(slot)
+	}
+	m.snapshots = slices.DeleteFunc(m.snapshots, func(e entry) bool { return e.slot == slot })
+}
+
+// conflate turns what waits in order into the latest of each topic.
+func (m *Mailbox) conflate(now time.Time) {
+	if m.conflating {
+		return
+	}
+	m.conflating = true
+	m.since = now
+	if e, ok := m.queue.peek(); ok {
+		m.since = e.at
+	}
+	for {
+		e, ok := m.queue.pop()
+		if !ok {
+			return
+		}
+		if !e.slot.closed {
+			m.put(e.slot, e.item, e.merged, now)
+		}
+	}
+}
+
+func (m *Mailbox) put(s *Slot, item Item, count uint32, now time.Time) {
+	if s.linked {
+		if item.Event().Seq < s.item.Event().Seq { // a replay behind a newer event
+			s.merged += count
+			m.merged++
+			return
+		}
+		m.merged++
+		count += s.merged
+		m.unlink(s)
+	}
+	if m.head == nil && m.queue.len() == 0 {
+		m.since = now
+	}
+	s.item, s.merged = item, count
+	m.link(s)
+}
+
+func (m *Mailbox) link(s *Slot) {
+	s.linked, s.prev, s.next = true, m.tail, nil
+	if m.tail == nil {
+		m.head = s
+	} else {
+		m.tail.next = s
+	}
+	m.tail = s
+	m.waiting++
+}
+
+func (m *Mailbox) unlink(s *Slot) {
+	if s.prev == nil {
+		m.head = s.next
+	} else {
+		s.prev.next = s.next
+	}
+	if s.next == nil {
+		m.tail = s.prev
+	} else {
+		s.next.prev = s.prev
+	}
+	s.linked, s.prev, s.next = false, nil, nil
+	m.waiting--
+}
+
+// NextSnapshot takes the next current value.
+func (m *Mailbox) NextSnapshot() (Delivery, bool) {
+	if len(m.snapshots) == 0 {
+		m.snapshots = nil
+		return Delivery{}, false
+	}
+	e := m.snapshots[0]
+	m.snapshots[0] = entry{}
+	m.snapshots = m.snapshots[1:]
+	e.slot.last = e.item.Event().Seq
+	return Delivery{Item: e.item, Merged: 1, Snapshot: true}, true
+}
+
+// Next takes the next event.
+func (m *Mailbox) Next() (Delivery, bool) {
+	if !m.conflating {
+		for {
+			e, ok := m.queue.pop()
+			if !ok {
+				return Delivery{}, false
+			}
+			if !e.slot.closed {
+				return deliver(e.slot, e.item, e.merged), true
+			}
+		}
+	}
+	s := m.head
+	if s == nil {
+		if m.opts.Mode != Latest {
+			m.conflating = false
+		}
+		return Delivery{}, false
+	}
+	item, merged := s.item, s.merged
+	m.unlink(s)
+	s.item = Item{}
+	return deliver(s, item, merged), true
+}
+
+func deliver(s *Slot, item Item, merged uint32) Delivery {
+	d := Delivery{Item: item, Prev: s.last, Merged: merged}
+	s.last = item.Event().Seq
+	return d
+}
+
+// Peek gives the position of the event that Next would take.
+func (m *Mailbox) Peek() (market.Seq, bool) {
+	if m.conflating {
+		if m.head == nil {
+			return 0, false
+		}
+		return m.head.item.Event().Seq, true
+	}
+	m.queue.dropClosed()
+	e, ok := m.queue.peek()
+	if !ok {
+		return 0, false
+	}
+	return e.item.Event().Seq, true
+}
+
+// Conflating reports whether the mailbox holds the latest of each topic only.
+// Whoever takes from a conflating mailbox takes all that waits: the list is in
+// order of position, so a topic that changes often would else be overtaken for
+// ever.
+func (m *Mailbox) Conflating() bool { return m.conflating }
+
+// Throttled reports whether an adaptive mailbox conflates at the moment.
+func (m *Mailbox) Throttled() bool { return m.conflating && m.opts.Mode == Adaptive }
+
+// Len gives how many events and snapshots wait.
+func (m *Mailbox) Len() int { return m.queue.len() + m.waiting + len(m.snapshots) }
+
+// Empty reports whether nothing waits.
+func (m *Mailbox) Empty() bool { return m.Len() == 0 }
+
+// Merged gives how many events gave way to later ones here, ever.
+func (m *Mailbox) Merged() uint64 { return m.merged }
+
+// Oldest gives the time at which the oldest of what waits was added; the zero
+// time where nothing waits.
+func (m *Mailbox) Oldest() time.Time {
+	var oldest time.Time
+	if m.head != nil {
+		oldest = m.since
+	} else if e, ok := m.queue.peek(); ok {
+		oldest = e.at
+	}
+	if len(m.snapshots) > 0 {
+		if at := m.snapshots[0].at; oldest.IsZero() || at.Before(oldest) {
+			oldest = at
+		}
+	}
+	return oldest
+}
