@@ -83,6 +83,7 @@ type Slot struct {
 	prev, next *Slot
 	linked     bool
 	closed     bool
+	snapshot   bool // waits in the mailbox's snapshots
 }
 
 type entry struct {
@@ -163,12 +164,12 @@ func (m *Mailbox) Add(slot *Slot, item Item, now time.Time) error {
 
 // AddSnapshot appends a topic's current value, in place of one that still waits.
 func (m *Mailbox) AddSnapshot(slot *Slot, item Item, now time.Time) {
-	for i := range m.snapshots {
-		if m.snapshots[i].slot == slot {
-			m.snapshots[i].item = item
-			return
-		}
+	if slot.snapshot {
+		i := slices.IndexFunc(m.snapshots, func(e entry) bool { return e.slot == slot })
+		m.snapshots[i].item = item
+		return
 	}
+	slot.snapshot = true
 	m.snapshots = append(m.snapshots, entry{item: item, slot: slot, at: now})
 }
 
@@ -212,7 +213,10 @@ func (m *Mailbox) Close(slot *Slot) {
 	if slot.linked {
 		m.unlink(slot)
 	}
-	m.snapshots = slices.DeleteFunc(m.snapshots, func(e entry) bool { return e.slot == slot })
+	if slot.snapshot {
+		slot.snapshot = false
+		m.snapshots = slices.DeleteFunc(m.snapshots, func(e entry) bool { return e.slot == slot })
+	}
 }
 
 // conflate turns what waits in order into the latest of each topic.
@@ -289,7 +293,7 @@ func (m *Mailbox) NextSnapshot() (Delivery, bool) {
 	e := m.snapshots[0]
 	m.snapshots[0] = entry{}
 	m.snapshots = m.snapshots[1:]
-	e.slot.last = e.item.Event().Seq
+	e.slot.last, e.slot.snapshot = e.item.Event().Seq, false
 	return Delivery{Item: e.item, Merged: 1, Snapshot: true}, true
 }
 

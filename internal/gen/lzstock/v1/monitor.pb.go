@@ -195,8 +195,8 @@ type WatchRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Chosen by the caller, echoed in the Added that answers; 0 for none.
 	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	// Topics to carry from now on. Adding one that is carried already sends its
-	// snapshot again and changes nothing else.
+	// Topics to carry from now on. Adding one that is carried already, by name or
+	// by "*", sends no second snapshot.
 	Add []*Topics `protobuf:"bytes,2,rep,name=add,proto3" json:"add,omitempty"`
 	// Topics to carry no longer. Dropping one that is not carried does nothing.
 	Drop []*Topics `protobuf:"bytes,3,rep,name=drop,proto3" json:"drop,omitempty"`

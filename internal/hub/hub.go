@@ -1,0 +1,203 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lzstock/lzstock/internal/mailbox"
+	"github.com/lzstock/lzstock/market"
+)
+
+// ErrClosed is the error of calls to a hub that has ended, and what Fail brings
+// to members that are left then.
+var ErrClosed = errors.New("hub closed")
+
+// Config configures a Hub. Its zero value works.
+type Config struct {
+	// Shards is the number of goroutines that share the members; 0 means one a
+	// processor.
+	Shards int
+	// Inbox is how many batches and commands may wait for a shard before Publish
+	// and Do wait; 0 means 256.
+	Inbox int
+	// History is how many recent events a topic keeps for subscriptions that
+	// resume; 0 means none.
+	History int
+	// Open makes every topic live from its first event on.
+	Open bool
+	// Encode makes the bodies that sinks ask for; see mailbox.Item.Body.
+	Encode mailbox.Encode
+}
+
+// Hub spreads events to members. Publish, Replace, Forget, Gap and Feed are for
+// one goroutine, the feed's reader; everything else is for any.
+type Hub struct {
+	cfg    Config
+	shards []*shard
+	next   atomic.Uint64 // for handing members to shards in turn
+	done   chan struct{}
+}
+
+// Sink is how one member gets its events. All of its methods are called on the
+// shard's goroutine and must not block, nor call Do, Subscribe or Leave.
+type Sink interface {
+	// Flush takes what waits from box, as far as the sink has room. It is called
+	// after events came, after every Do, and at the time that it returned last;
+	// the zero time asks for no call.
+	Flush(box *mailbox.Mailbox, now time.Time) (wake time.Time)
+	// Announce brings news that concern more than one topic, in their place
+	// between events. The next Flush comes after it.
+	Announce(n Notice)
+	// Fail says that the hub has removed the member, and why: a mailbox error,
+	// a panic in the sink itself, or ErrClosed.
+	Fail(err error)
+}
+
+// Notice is news for a member; one of its fields is set.
+type Notice struct {
+	Feed *market.Feed // the feed's state changed
+	Gap  *market.Gap  // events were lost on topics that the member listens to; snapshots follow
+}
+
+// New makes a hub, which does nothing before Run.
+func New(cfg Config) (*Hub, error) {
+	if cfg.Shards < 0 || cfg.Inbox < 0 || cfg.History < 0 {
+		return nil, fmt.Errorf("hub: shards %d, inbox %d and history %d must not be negative", cfg.Shards, cfg.Inbox, cfg.History)
+	}
+	if cfg.Shards == 0 {
+		cfg.Shards = runtime.GOMAXPROCS(0)
+	}
+	if cfg.Inbox == 0 {
+		cfg.Inbox = 256
+	}
+	h := &Hub{cfg: cfg, done: make(chan struct{})}
+	for range cfg.Shards {
+		h.shards = append(h.shards, newShard(h))
+	}
+	return h, nil
+}
+
+// Run works until ctx ends, then fails the members that are left. It is called
+// once.
+func (h *Hub) Run(ctx context.Context) error {
+	defer close(h.done)
+	var g errgroup.Group
+	for _, s := range h.shards {
+		g.Go(func() error { return s.run(ctx) })
+	}
+	return g.Wait()
+}
+
+// Publish spreads events, which the hub takes over: ascending by Seq, those of
+// equal Seq in one call, none at or before the last call's end.
+func (h *Hub) Publish(ctx context.Context, events []market.Event) error {
+	if len(events) == 0 {
+		return nil
+	}
+	b := mailbox.NewBatch(events, h.cfg.Encode)
+	return h.all(ctx, message{batch: b})
+}
+
+// Replace says that topics are live from here on, and what their current values
+// are: events, ascending by Seq, at most one a topic. A topic without one has no
+// value yet. Members that wait for a topic's snapshot get it.
+func (h *Hub) Replace(ctx context.Context, topics []market.Topic, events []market.Event) error {
+	b := mailbox.NewBatch(events, h.cfg.Encode)
+	return h.all(ctx, message{do: func(s *shard) { s.replace(topics, b) }})
+}
+
+// Forget says that topics are not carried any more.
+func (h *Hub) Forget(ctx context.Context, topics []market.Topic) error {
+	return h.all(ctx, message{do: func(s *shard) { s.forget(topics) }})
+}
+
+// Gap says that events were lost. The topics lose value and history until
+// Replace brings new ones; members that listen to one of them are told.
+func (h *Hub) Gap(ctx context.Context, gap market.Gap) error {
+	return h.all(ctx, message{do: func(s *shard) { s.gap(&gap) }})
+}
+
+// Feed tells all members, and those who join later, the feed's state.
+func (h *Hub) Feed(ctx context.Context, feed market.Feed) error {
+	return h.all(ctx, message{do: func(s *shard) {
+		s.feed = &feed
+		s.announce(Notice{Feed: &feed})
+	}})
+}
+
+// Advance tells how far the feed has been read, where the last events went to
+// topics that nobody carries.
+func (h *Hub) Advance(ctx context.Context, to market.Seq) error {
+	return h.all(ctx, message{do: func(s *shard) { s.position = max(s.position, to) }})
+}
+
+// Base says that the history holds every event after base, even on topics that
+// have shown none. It belongs before the first Publish.
+func (h *Hub) Base(ctx context.Context, base market.Seq) error {
+	return h.all(ctx, message{do: func(s *shard) { s.base = base }})
+}
+
+func (h *Hub) all(ctx context.Context, m message) error {
+	for _, s := range h.shards {
+		if err := s.send(ctx, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Snapshot gives the current values of topics, ascending by Seq, and the
+// position at which all of them hold. "*" stands for every symbol.
+func (h *Hub) Snapshot(ctx context.Context, topics []market.Topic) ([]market.Event, market.Seq, error) {
+	type answer struct {
+		events []market.Event
+		at     market.Seq
+	}
+	got := make(chan answer, 1)
+	s := h.shards[0]
+	if err := s.send(ctx, message{do: func(s *shard) {
+		got <- answer{s.snapshot(topics), s.position}
+	}}); err != nil {
+		return nil, 0, err
+	}
+	select {
+	case a := <-got:
+		return a.events, a.at, nil
+	case <-ctx.Done():
+		return nil, 0, context.Cause(ctx)
+	case <-h.done:
+		return nil, 0, ErrClosed
+	}
+}
+
+// Stats are counts over the hub's life, and what is there now.
+type Stats struct {
+	Events    uint64 // events published
+	Delivered uint64 // events put into mailboxes
+	Merged    uint64 // events that gave way to later ones in mailboxes
+	Members   int
+	Topics    int // topics that a shard holds
+	Inbox     int // batches and commands that wait, in the fullest inbox
+}
+
+// Stats gives the hub's counts.
+func (h *Hub) Stats() Stats {
+	var st Stats
+	for i, s := range h.shards {
+		if i == 0 {
+			st.Events = s.stats.events.Load()
+		}
+		st.Delivered += s.stats.delivered.Load()
+		st.Merged += s.stats.merged.Load()
+		st.Members += int(s.stats.members.Load())
+		st.Topics = max(st.Topics, int(s.stats.topics.Load()))
+		st.Inbox = max(st.Inbox, len(s.inbox))
+	}
+	return st
+}

@@ -1,0 +1,129 @@
+package hub
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/lzstock/lzstock/internal/mailbox"
+	"github.com/lzstock/lzstock/market"
+)
+
+// Member is one subscriber of a hub.
+type Member struct {
+	shard *shard
+	sink  Sink
+	box   *mailbox.Mailbox
+	gone  chan struct{} // closed when the shard has let go of it
+
+	// Owned by the shard.
+	subs   map[market.Topic]*sub
+	wild   [market.NumChannels]bool
+	snap   [market.NumChannels]bool // the wildcard wants snapshots
+	dirty  bool
+	joined bool
+	merged uint64 // of box, counted into the shard's already
+	wake   time.Time
+	index  int // in the shard's timers; -1: not there
+}
+
+// Join makes a member, which gets the feed's state and what it subscribes to
+// until Leave.
+func (h *Hub) Join(ctx context.Context, sink Sink, opts mailbox.Options) (*Member, error) {
+	m := &Member{
+		shard: h.shards[h.next.Add(1)%uint64(len(h.shards))],
+		sink:  sink, box: mailbox.New(opts),
+		gone: make(chan struct{}),
+		subs: map[market.Topic]*sub{}, index: -1,
+	}
+	if err := m.shard.send(ctx, message{do: func(s *shard) { s.join(m) }}); err != nil {
+		return nil, fmt.Errorf("join hub: %w", err)
+	}
+	return m, nil
+}
+
+// Do runs f on the shard's goroutine, where it may use what the sink owns, and
+// flushes the member. f does not run where the member has left by then. Do
+// waits for room in the inbox, not for f.
+func (m *Member) Do(ctx context.Context, f func(now time.Time)) error {
+	return m.shard.send(ctx, message{do: func(s *shard) {
+		if m.joined {
+			s.guard(m, func() { f(s.now) })
+			s.touch(m)
+		}
+	}})
+}
+
+// Subscription asks for topics.
+type Subscription struct {
+	Topics []market.Topic // symbols may be market.AllSymbols
+	// Snapshot asks for the current value of each new topic, at once or as soon as
+	// the topic is live. Topics that are subscribed already stay as they are.
+	Snapshot bool
+	// Resume asks for the events after Since instead. Topics that do not hold
+	// them all are named in Result.Missed, and send a snapshot.
+	Resume bool
+	Since  market.Seq
+}
+
+// Result tells what a subscription met.
+type Result struct {
+	At     market.Seq     // how far the hub had read
+	Missed []market.Topic // could not be resumed
+}
+
+// Subscribe adds topics. then, where not nil, runs on the shard's goroutine when
+// the topics are subscribed and before anything of them is flushed.
+func (m *Member) Subscribe(ctx context.Context, req Subscription, then func(Result)) error {
+	return m.shard.send(ctx, message{do: func(s *shard) {
+		if m.joined {
+			s.guard(m, func() { s.subscribe(m, req, then) })
+			s.touch(m)
+		}
+	}})
+}
+
+// Unsubscribe removes topics; what waits of them is not delivered. A wildcard
+// leaves topics that were named, and the reverse.
+func (m *Member) Unsubscribe(ctx context.Context, topics []market.Topic, then func()) error {
+	return m.shard.send(ctx, message{do: func(s *shard) {
+		if !m.joined {
+			return
+		}
+		s.guard(m, func() {
+			s.unsubscribe(m, topics)
+			if then != nil {
+				then()
+			}
+		})
+		s.touch(m)
+	}})
+}
+
+// SetMode changes the member's mailbox.
+func (m *Member) SetMode(ctx context.Context, opts mailbox.Options) error {
+	return m.shard.send(ctx, message{do: func(s *shard) {
+		if !m.joined {
+			return
+		}
+		if err := m.box.SetMode(opts, s.now); err != nil {
+			s.fail(m, err)
+			return
+		}
+		s.touch(m)
+	}})
+}
+
+// Leave removes the member and waits until the shard has let go of it. It may be
+// called more than once.
+func (m *Member) Leave() {
+	select {
+	case m.shard.inbox <- message{do: func(s *shard) { s.leave(m) }}:
+	case <-m.shard.hub.done:
+		return
+	}
+	select {
+	case <-m.gone:
+	case <-m.shard.hub.done:
+	}
+}

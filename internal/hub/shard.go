@@ -1,0 +1,233 @@
+package hub
+
+import (
+	"container/heap"
+	"context"
+	"fmt"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/lzstock/lzstock/internal/mailbox"
+	"github.com/lzstock/lzstock/market"
+)
+
+// round is how many messages a shard takes from its inbox before it flushes.
+const round = 256
+
+// message is a batch of live events or something to do.
+type message struct {
+	batch *mailbox.Batch
+	do    func(s *shard)
+}
+
+type shard struct {
+	hub      *Hub
+	inbox    chan message
+	now      time.Time
+	position market.Seq
+	base     market.Seq // history holds every event after it
+	feed     *market.Feed
+	channels [market.NumChannels]channel
+	topics   int
+	members  map[*Member]struct{}
+	dirty    []*Member
+	timers   timers
+	stats    struct {
+		events, delivered, merged atomic.Uint64
+		members, topics           atomic.Int64
+	}
+}
+
+// channel is what a shard knows of one channel.
+type channel struct {
+	carried bool // all its topics are live
+	topics  map[market.Symbol]*topic
+	wild    map[*Member]struct{} // who listens to all symbols
+}
+
+func newShard(h *Hub) *shard {
+	s := &shard{hub: h, inbox: make(chan message, h.cfg.Inbox), members: map[*Member]struct{}{}}
+	for i := range s.channels {
+		s.channels[i] = channel{carried: h.cfg.Open, topics: map[market.Symbol]*topic{}, wild: map[*Member]struct{}{}}
+	}
+	return s
+}
+
+func (s *shard) send(ctx context.Context, m message) error {
+	select {
+	case s.inbox <- m:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-s.hub.done:
+		return ErrClosed
+	}
+}
+
+func (s *shard) run(ctx context.Context) error {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			for m := range s.members {
+				s.fail(m, ErrClosed)
+			}
+			return context.Cause(ctx)
+		case m := <-s.inbox:
+			s.now = time.Now()
+			s.handle(m)
+			for i := 1; i < round; i++ {
+				select {
+				case m := <-s.inbox:
+					s.handle(m)
+					continue
+				default:
+				}
+				break
+			}
+		case <-timer.C:
+			s.now = time.Now()
+		}
+		for len(s.timers) > 0 && !s.timers[0].wake.After(s.now) {
+			s.touch(s.timers[0])
+			heap.Pop(&s.timers)
+		}
+		s.flush()
+		if len(s.timers) > 0 {
+			timer.Reset(time.Until(s.timers[0].wake))
+		}
+	}
+}
+
+func (s *shard) handle(m message) {
+	if m.batch != nil {
+		s.publish(m.batch)
+	} else {
+		m.do(s)
+	}
+}
+
+func (s *shard) publish(b *mailbox.Batch) {
+	delivered := 0
+	for i := range b.Len() {
+		item := b.Item(i)
+		e := item.Event()
+		c := &s.channels[e.Channel]
+		t := c.topics[e.Symbol]
+		if t == nil {
+			if !c.carried {
+				continue
+			}
+			t = s.topic(e.Topic())
+		}
+		if !(t.carried || c.carried) || e.Seq <= t.last.Seq {
+			continue
+		}
+		t.record(e, s.hub.cfg.History)
+		for j := 0; j < len(t.subs); j++ {
+			u := t.subs[j]
+			if err := u.member.box.Add(&u.slot, item, s.now); err != nil {
+				s.fail(u.member, err)
+				j-- // its place in subs has been taken by another
+				continue
+			}
+			u.wantSnap = false
+			delivered++
+			s.touch(u.member)
+		}
+	}
+	s.position = max(s.position, b.Item(b.Len()-1).Event().Seq)
+	s.stats.events.Add(uint64(b.Len()))
+	s.stats.delivered.Add(uint64(delivered))
+}
+
+func (s *shard) announce(n Notice) {
+	for m := range s.members {
+		s.guard(m, func() { m.sink.Announce(n) })
+		s.touch(m)
+	}
+}
+
+func (s *shard) leave(m *Member) {
+	if !m.joined {
+		return
+	}
+	m.joined = false
+	for c := range m.wild {
+		if m.wild[c] {
+			delete(s.channels[c].wild, m)
+		}
+	}
+	for _, u := range m.subs {
+		s.detach(u)
+	}
+	if m.index >= 0 {
+		heap.Remove(&s.timers, m.index)
+	}
+	delete(s.members, m)
+	s.stats.members.Add(-1)
+	close(m.gone)
+}
+
+// fail removes a member that cannot go on.
+func (s *shard) fail(m *Member, err error) {
+	if !m.joined {
+		return
+	}
+	s.leave(m)
+	defer func() { _ = recover() }() // a sink that panics while it is told has been told
+	m.sink.Fail(err)
+}
+
+// guard runs a member's own code and turns a panic into that member's end.
+func (s *shard) guard(m *Member, f func()) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.fail(m, &PanicError{Value: r, Stack: debug.Stack()})
+		}
+	}()
+	f()
+}
+
+// PanicError is what Fail brings where a member's own code panicked.
+type PanicError struct {
+	Value any
+	Stack []byte
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
+
+// touch marks a member to be flushed at the end of the round.
+func (s *shard) touch(m *Member) {
+	if !m.dirty {
+		m.dirty = true
+		s.dirty = append(s.dirty, m)
+	}
+}
+
+func (s *shard) flush() {
+	for i, m := range s.dirty {
+		s.dirty[i] = nil
+		m.dirty = false
+		if m.joined {
+			s.flushOne(m)
+		}
+	}
+	s.dirty = s.dirty[:0]
+}
+
+func (s *shard) flushOne(m *Member) {
+	defer func() { // not guard: a closure would cost an allocation a flush
+		if r := recover(); r != nil {
+			s.fail(m, &PanicError{Value: r, Stack: debug.Stack()})
+		}
+	}()
+	wake := m.sink.Flush(m.box, s.now)
+	if merged := m.box.Merged(); merged != m.merged {
+		s.stats.merged.Add(merged - m.merged)
+		m.merged = merged
+	}
+	s.schedule(m, wake)
+}

@@ -1,0 +1,124 @@
+package hub
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/lzstock/lzstock/internal/mailbox"
+	"github.com/lzstock/lzstock/market"
+)
+
+func (s *shard) snapshot(topics []market.Topic) []market.Event {
+	var out []market.Event
+	s.each(topics, func(t *topic) {
+		if s.live(t) && t.last.Seq > 0 {
+			out = append(out, t.last)
+		}
+	})
+	slices.SortFunc(out, ascending)
+	return slices.CompactFunc(out, func(a, b market.Event) bool { return a.Topic() == b.Topic() })
+}
+
+func ascending(a, b market.Event) int {
+	return cmp.Or(cmp.Compare(a.Seq, b.Seq), cmp.Compare(a.Channel, b.Channel), cmp.Compare(a.Symbol, b.Symbol))
+}
+
+func (s *shard) join(m *Member) {
+	m.joined = true
+	s.members[m] = struct{}{}
+	s.stats.members.Add(1)
+	if s.feed != nil {
+		s.guard(m, func() { m.sink.Announce(Notice{Feed: s.feed}) })
+	}
+	s.touch(m)
+}
+
+func (s *shard) subscribe(m *Member, req Subscription, then func(Result)) {
+	res := Result{At: s.position}
+	var current, past []market.Event
+	add := func(t *topic, wild bool) {
+		u := s.attach(m, t)
+		known := u.wild || u.named
+		if wild {
+			u.wild = true
+		} else {
+			u.named = true
+		}
+		if known {
+			return
+		}
+		if !s.live(t) {
+			u.wantSnap = u.wantSnap || req.Snapshot || req.Resume
+			return
+		}
+		if req.Resume {
+			if events, ok := t.since(req.Since); ok {
+				u.slot.Resume(t.lastBefore(events))
+				past = append(past, events...)
+				return
+			}
+			res.Missed = append(res.Missed, t.name)
+		}
+		if (req.Snapshot || req.Resume) && t.last.Seq > 0 {
+			current = append(current, t.last)
+		}
+	}
+	for _, name := range req.Topics {
+		if name.Symbol != market.AllSymbols {
+			add(s.topic(name), false)
+			continue
+		}
+		c := &s.channels[name.Channel]
+		c.wild[m] = struct{}{}
+		m.wild[name.Channel], m.snap[name.Channel] = true, req.Snapshot || req.Resume
+		for _, t := range c.topics {
+			add(t, true)
+		}
+	}
+	if then != nil {
+		then(res)
+	}
+	slices.SortFunc(current, ascending)
+	batch := mailbox.NewBatch(current, s.hub.cfg.Encode)
+	for i := range current {
+		m.box.AddSnapshot(&m.subs[current[i].Topic()].slot, batch.Item(i), s.now)
+	}
+	if len(past) == 0 {
+		return
+	}
+	slices.SortFunc(past, ascending)
+	batch = mailbox.NewBatch(past, s.hub.cfg.Encode)
+	slots, items := make([]*mailbox.Slot, len(past)), make([]mailbox.Item, len(past))
+	for i := range past {
+		slots[i], items[i] = &m.subs[past[i].Topic()].slot, batch.Item(i)
+	}
+	if err := m.box.AddReplay(slots, items, s.now); err != nil {
+		s.fail(m, err)
+	}
+}
+
+func (s *shard) unsubscribe(m *Member, topics []market.Topic) {
+	for _, name := range topics {
+		if name.Symbol != market.AllSymbols {
+			if u := m.subs[name]; u != nil {
+				u.named = false
+				if !u.wild {
+					s.detach(u)
+				}
+			}
+			continue
+		}
+		c := &s.channels[name.Channel]
+		delete(c.wild, m)
+		m.wild[name.Channel] = false
+		for _, u := range m.subs {
+			if u.topic.name.Channel != name.Channel {
+				continue
+			}
+			u.wild = false
+			if !u.named {
+				s.detach(u)
+			}
+		}
+	}
+}

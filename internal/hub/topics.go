@@ -1,0 +1,133 @@
+package hub
+
+import (
+	"github.com/lzstock/lzstock/internal/mailbox"
+	"github.com/lzstock/lzstock/market"
+)
+
+// topic finds or makes a topic; a new one has the wildcard's listeners.
+func (s *shard) topic(name market.Topic) *topic {
+	c := &s.channels[name.Channel]
+	if t := c.topics[name.Symbol]; t != nil {
+		return t
+	}
+	t := &topic{name: name, base: s.base}
+	c.topics[name.Symbol] = t
+	s.topics++
+	s.stats.topics.Store(int64(s.topics))
+	for m := range c.wild {
+		u := s.attach(m, t)
+		u.wild, u.wantSnap = true, m.snap[name.Channel]
+	}
+	return t
+}
+
+func (s *shard) attach(m *Member, t *topic) *sub {
+	u := m.subs[t.name]
+	if u == nil {
+		u = &sub{member: m, topic: t, index: len(t.subs)}
+		t.subs = append(t.subs, u)
+		m.subs[t.name] = u
+	}
+	return u
+}
+
+// live reports whether the topic's value is current.
+func (s *shard) live(t *topic) bool { return t.carried || s.channels[t.name.Channel].carried }
+
+func (s *shard) detach(u *sub) {
+	u.member.box.Close(&u.slot)
+	delete(u.member.subs, u.topic.name)
+	u.topic.detach(u)
+	s.collect(u.topic)
+}
+
+// collect removes a topic that is not live and has no listeners.
+func (s *shard) collect(t *topic) {
+	if len(t.subs) > 0 || s.live(t) {
+		return
+	}
+	delete(s.channels[t.name.Channel].topics, t.name.Symbol)
+	s.topics--
+	s.stats.topics.Store(int64(s.topics))
+}
+
+// each calls f for the topics that a list names, the wildcard spelt out.
+func (s *shard) each(topics []market.Topic, f func(t *topic)) {
+	for _, name := range topics {
+		c := &s.channels[name.Channel]
+		if name.Symbol != market.AllSymbols {
+			if t := c.topics[name.Symbol]; t != nil {
+				f(t)
+			}
+			continue
+		}
+		for _, t := range c.topics {
+			f(t)
+		}
+	}
+}
+
+func (s *shard) replace(topics []market.Topic, b *mailbox.Batch) {
+	for _, name := range topics {
+		if name.Symbol == market.AllSymbols {
+			s.channels[name.Channel].carried = true
+		} else {
+			s.topic(name).carried = true
+		}
+	}
+	for i := range b.Len() {
+		item := b.Item(i)
+		e := item.Event()
+		s.position = max(s.position, e.Seq)
+		t := s.topic(e.Topic())
+		missed := t.last.Seq > 0 && e.Seq > t.last.Seq
+		if e.Seq > t.last.Seq {
+			t.reset(e.Seq)
+			t.last = *e
+		}
+		for _, u := range t.subs {
+			if u.wantSnap || missed {
+				u.wantSnap = false
+				u.member.box.AddSnapshot(&u.slot, item, s.now)
+				s.touch(u.member)
+			}
+		}
+	}
+}
+
+func (s *shard) forget(topics []market.Topic) {
+	for _, name := range topics {
+		c := &s.channels[name.Channel]
+		if name.Symbol == market.AllSymbols {
+			c.carried = s.hub.cfg.Open
+		} else if t := c.topics[name.Symbol]; t != nil {
+			t.carried = false
+		}
+	}
+	s.each(topics, func(t *topic) {
+		if !s.live(t) {
+			t.reset(s.position)
+			s.collect(t)
+		}
+	})
+}
+
+func (s *shard) gap(gap *market.Gap) {
+	told := map[*Member]struct{}{}
+	if gap.To.Epoch != gap.From.Epoch {
+		s.position = gap.To.Seq
+	}
+	s.each(gap.Topics, func(t *topic) {
+		t.reset(gap.To.Seq)
+		for _, u := range t.subs {
+			u.slot.Resume(0)
+			u.wantSnap = true
+			told[u.member] = struct{}{}
+		}
+	})
+	for m := range told {
+		s.guard(m, func() { m.sink.Announce(Notice{Gap: gap}) })
+		s.touch(m)
+	}
+}
