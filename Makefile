@@ -1,0 +1,62 @@
+# Run `make` for what there is. It needs Go (go.mod names the version); all other
+# tools are pinned in go.mod and tools/go.mod, and built by `go tool` on first use.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+TOOL := go tool -modfile=tools/go.mod
+FUZZTIME ?= 10s
+BENCH ?= .
+
+# The race detector needs a C compiler on most systems; without one the tests run plain.
+RACE := $(if $(shell command -v "$$(go env CC)"),-race)
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+
+.PHONY: build
+build: ## Build bin/lzstock
+	go build -trimpath -o bin/lzstock ./cmd/lzstock
+
+.PHONY: test
+test: ## Run all tests, those of whole processes in e2e/ included, with the race detector
+	$(if $(RACE),,@echo "no C compiler ($$(go env CC)): the tests run without the race detector" >&2)
+	go test $(RACE) ./...
+
+.PHONY: e2e
+e2e: ## Run only the tests of whole processes
+	go test $(RACE) ./e2e/...
+
+.PHONY: lint
+lint: ## Check the code and the protobuf definitions
+	$(TOOL) golangci-lint run ./...
+	$(TOOL) buf lint
+
+.PHONY: fmt
+fmt: ## Format the code and the protobuf definitions
+	$(TOOL) golangci-lint fmt ./...
+	$(TOOL) buf format -w
+
+.PHONY: generate
+generate: ## Generate Go code from the protobuf definitions
+	$(TOOL) buf generate
+
+.PHONY: drift
+drift: generate ## Fail where generated code is not what its sources say
+	git diff --exit-code -- internal/gen
+	@new=$$(git ls-files --others --exclude-standard -- internal/gen); \
+	if [[ -n $$new ]]; then echo "generated, but not committed: $$new" >&2; exit 1; fi
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZTIME (10s)
+	@grep -rnoE '^func Fuzz[A-Za-z0-9_]+' --include='*_test.go' . | sed -E 's|^(.*)/[^/]*:[0-9]+:func (.*)$$|\1 \2|' | \
+	while read -r dir name; do \
+		echo "== $$name in $$dir"; \
+		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$dir"; \
+	done
+
+.PHONY: bench
+bench: ## Run the benchmarks that match BENCH (all)
+	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
