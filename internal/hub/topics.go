@@ -36,7 +36,7 @@ func (s *shard) attach(m *Member, t *topic) *sub {
 func (s *shard) live(t *topic) bool { return t.carried || s.channels[t.name.Channel].carried }
 
 func (s *shard) detach(u *sub) {
-	u.member.box.Close(&u.slot)
+	u.member.box.Clear(&u.slot)
 	delete(u.member.subs, u.topic.name)
 	u.topic.detach(u)
 	s.collect(u.topic)
@@ -87,6 +87,9 @@ func (s *shard) replace(topics []market.Topic, b *mailbox.Batch) {
 			t.last = *e
 		}
 		for _, u := range t.subs {
+			if missed {
+				u.member.box.Clear(&u.slot)
+			}
 			if u.wantSnap || missed {
 				u.wantSnap = false
 				u.member.box.AddSnapshot(&u.slot, item, s.now)
@@ -114,20 +117,27 @@ func (s *shard) forget(topics []market.Topic) {
 }
 
 func (s *shard) gap(gap *market.Gap) {
-	told := map[*Member]struct{}{}
 	if gap.To.Epoch != gap.From.Epoch {
 		s.position = gap.To.Seq
 	}
+	told := map[*Member]struct{}{}
 	s.each(gap.Topics, func(t *topic) {
 		t.reset(gap.To.Seq)
 		for _, u := range t.subs {
-			u.slot.Resume(0)
-			u.wantSnap = true
 			told[u.member] = struct{}{}
 		}
 	})
 	for m := range told {
-		s.guard(m, func() { m.sink.Announce(Notice{Gap: gap}) })
-		s.touch(m)
+		s.flushOne(m) // what came before the gap goes before it, as far as there is room
+		if m.joined {
+			s.guard(m, func() { m.sink.Announce(Notice{Gap: gap}) })
+			s.touch(m)
+		}
 	}
+	s.each(gap.Topics, func(t *topic) {
+		for _, u := range t.subs {
+			u.member.box.Clear(&u.slot)
+			u.wantSnap = true
+		}
+	})
 }

@@ -44,9 +44,9 @@ func (q *fifo) peek() (entry, bool) {
 	return q.ring[q.start], true
 }
 
-// dropClosed removes entries of closed slots from the front.
-func (q *fifo) dropClosed() {
-	for q.count > 0 && q.ring[q.start].slot.closed {
+// dropDead removes dead entries from the front.
+func (q *fifo) dropDead() {
+	for q.count > 0 && q.ring[q.start].dead() {
 		q.pop()
 	}
 }

@@ -82,8 +82,8 @@ type Slot struct {
 	merged     uint32     // how many events item stands for
 	prev, next *Slot
 	linked     bool
-	closed     bool
-	snapshot   bool // waits in the mailbox's snapshots
+	snapshot   bool   // waits in the mailbox's snapshots
+	life       uint32 // entries of an earlier life are dead
 }
 
 type entry struct {
@@ -91,7 +91,10 @@ type entry struct {
 	slot   *Slot
 	at     time.Time
 	merged uint32 // how many events item stands for
+	life   uint32 // of the slot, when it was added
 }
+
+func (e *entry) dead() bool { return e.life != e.slot.life }
 
 // Delivery is one event on its way to the subscriber.
 type Delivery struct {
@@ -129,7 +132,7 @@ func (m *Mailbox) SetMode(opts Options, now time.Time) error {
 		m.conflating = false
 		for m.head != nil {
 			s := m.head
-			m.queue.push(entry{item: s.item, slot: s, at: m.since, merged: s.merged})
+			m.queue.push(entry{item: s.item, slot: s, at: m.since, merged: s.merged, life: s.life})
 			m.unlink(s)
 		}
 	}
@@ -158,7 +161,7 @@ func (m *Mailbox) Add(slot *Slot, item Item, now time.Time) error {
 		m.put(slot, item, item.Event().Count(), now)
 		return nil
 	}
-	m.queue.push(entry{item: item, slot: slot, at: now, merged: item.Event().Count()})
+	m.queue.push(entry{item: item, slot: slot, at: now, merged: item.Event().Count(), life: slot.life})
 	return nil
 }
 
@@ -207,9 +210,10 @@ func bySeq(a, b Item) int {
 	return 0
 }
 
-// Close forgets a topic: nothing of it leaves any more.
-func (m *Mailbox) Close(slot *Slot) {
-	slot.closed = true
+// Clear takes back what waits of a topic, and forgets what was sent of it.
+func (m *Mailbox) Clear(slot *Slot) {
+	slot.life++
+	slot.last = 0
 	if slot.linked {
 		m.unlink(slot)
 	}
@@ -234,7 +238,7 @@ func (m *Mailbox) conflate(now time.Time) {
 		if !ok {
 			return
 		}
-		if !e.slot.closed {
+		if !e.dead() {
 			m.put(e.slot, e.item, e.merged, now)
 		}
 	}
@@ -305,7 +309,7 @@ func (m *Mailbox) Next() (Delivery, bool) {
 			if !ok {
 				return Delivery{}, false
 			}
-			if !e.slot.closed {
+			if !e.dead() {
 				return deliver(e.slot, e.item, e.merged), true
 			}
 		}
@@ -337,7 +341,7 @@ func (m *Mailbox) Peek() (market.Seq, bool) {
 		}
 		return m.head.item.Event().Seq, true
 	}
-	m.queue.dropClosed()
+	m.queue.dropDead()
 	e, ok := m.queue.peek()
 	if !ok {
 		return 0, false

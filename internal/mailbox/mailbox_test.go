@@ -109,7 +109,7 @@ func TestLatestAndSnapshots(t *testing.T) {
 	}
 }
 
-func TestCloseForgets(t *testing.T) {
+func TestClearTakesBack(t *testing.T) {
 	for _, mode := range []Mode{Adaptive, Latest} {
 		m := New(Options{Mode: mode})
 		var a, b Slot
@@ -120,7 +120,7 @@ func TestCloseForgets(t *testing.T) {
 			}
 		}
 		m.AddSnapshot(&a, batch.Item(0), at)
-		m.Close(&a)
+		m.Clear(&a)
 		if q, ok := m.Peek(); !ok || q != 2 {
 			t.Errorf("%s: peek %d, %v", mode, q, ok)
 		}
