@@ -1,0 +1,50 @@
+package obs
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"golang.org/x/term"
+)
+
+// LogFormat is how log records look.
+type LogFormat string
+
+// The formats. Auto is text on a terminal and JSON elsewhere.
+const (
+	LogAuto LogFormat = "auto"
+	LogText LogFormat = "text"
+	LogJSON LogFormat = "json"
+)
+
+// LogConfig is for NewLogger; its zero value is Auto at level info.
+type LogConfig struct {
+	Format LogFormat
+	Level  slog.Level
+}
+
+// NewLogger returns a logger that writes to w, one record a line. It fails on an
+// unknown format.
+func NewLogger(w io.Writer, c LogConfig) (*slog.Logger, error) {
+	opts := &slog.HandlerOptions{Level: c.Level}
+	switch c.Format {
+	case LogText:
+		return slog.New(slog.NewTextHandler(w, opts)), nil
+	case LogJSON:
+		return slog.New(slog.NewJSONHandler(w, opts)), nil
+	case LogAuto, "":
+		if IsTerminal(w) {
+			return slog.New(slog.NewTextHandler(w, opts)), nil
+		}
+		return slog.New(slog.NewJSONHandler(w, opts)), nil
+	}
+	return nil, fmt.Errorf("log format %q: want auto, text or json", c.Format)
+}
+
+// IsTerminal tells whether a person looks at what is written to w.
+func IsTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
