@@ -224,6 +224,7 @@ func (s *shard) flushOne(m *Member) {
 			s.fail(m, &PanicError{Value: r, Stack: debug.Stack()})
 		}
 	}()
+	m.box.Advance(s.position)
 	wake := m.sink.Flush(m.box, s.now)
 	if merged := m.box.Merged(); merged != m.merged {
 		s.stats.merged.Add(merged - m.merged)

@@ -73,6 +73,7 @@ type Mailbox struct {
 	snapshots  []entry // wait, to leave first
 	since      time.Time
 	merged     uint64
+	through    market.Seq
 }
 
 // Slot is one topic's place in one mailbox. Its zero value is ready.
@@ -348,6 +349,13 @@ func (m *Mailbox) Peek() (market.Seq, bool) {
 	}
 	return e.item.Event().Seq, true
 }
+
+// Advance says that everything up to a position has been added.
+func (m *Mailbox) Advance(to market.Seq) { m.through = to }
+
+// Through gives the position up to which everything has been added: once the
+// mailbox is empty, everything up to it has left.
+func (m *Mailbox) Through() market.Seq { return m.through }
 
 // Conflating reports whether the mailbox holds the latest of each topic only.
 // Whoever takes from a conflating mailbox takes all that waits: the list is in
