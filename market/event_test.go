@@ -7,7 +7,7 @@ import (
 )
 
 func TestSymbolValidate(t *testing.T) {
-	for _, ok := range []Symbol{"A", "BRK.B", "BTC/USD", "BTCUSD_PERP", "ES-Z6", "X:Y"} {
+	for _, ok := range []Symbol{"A", "BRK.B", "BTC/USD", "BTCUSD_PERP", "ES-Z6", "X:Y", "ACP^"} {
 		if err := ok.Validate(); err != nil {
 			t.Errorf("%q: %v", ok, err)
 		}

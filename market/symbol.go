@@ -14,7 +14,7 @@ const AllSymbols Symbol = "*"
 const MaxSymbolLen = 32
 
 // Validate returns an error that says what is wrong where s is not a symbol:
-// it has 1 to 32 ASCII letters, digits or any of ". / _ - :".
+// it has 1 to 32 ASCII letters, digits or any of ". / _ - : ^".
 func (s Symbol) Validate() error {
 	if s == "" {
 		return fmt.Errorf("bad symbol: it is empty")
@@ -25,9 +25,9 @@ func (s Symbol) Validate() error {
 	for i := range len(s) {
 		switch c := s[i]; {
 		case 'A' <= c && c <= 'Z', 'a' <= c && c <= 'z', '0' <= c && c <= '9':
-		case c == '.', c == '/', c == '_', c == '-', c == ':':
+		case c == '.', c == '/', c == '_', c == '-', c == ':', c == '^':
 		default:
-			return fmt.Errorf("bad symbol %q: letters, digits and . / _ - : only", string(s))
+			return fmt.Errorf("bad symbol %q: letters, digits and . / _ - : ^ only", string(s))
 		}
 	}
 	return nil

@@ -438,7 +438,7 @@ type Event struct {
 	Merged uint32 `protobuf:"varint,3,opt,name=merged,proto3" json:"merged,omitempty"`
 	// The kind of event; it must fit the payload.
 	Channel Channel `protobuf:"varint,4,opt,name=channel,proto3,enum=lzstock.v1.Channel" json:"channel,omitempty"`
-	// The instrument: 1 to 32 ASCII letters, digits or any of ". / _ - :".
+	// The instrument: 1 to 32 ASCII letters, digits or any of ". / _ - : ^".
 	Symbol string `protobuf:"bytes,5,opt,name=symbol,proto3" json:"symbol,omitempty"`
 	// What happened; exactly one is set.
 	//
