@@ -71,6 +71,11 @@ func (b *JetStream) publish(ctx context.Context, subject, id string, data []byte
 // attempt sends the batch once. Where an earlier attempt may be older than the
 // ids that the bus knows, it looks whether that was stored after all.
 func (b *JetStream) attempt(ctx context.Context, subject, id string, data []byte, old bool) (*jetstream.PubAck, error) {
+	ctx, done, err := b.health.await(ctx) // a loss ends the wait for an answer that will not come
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	if old {
