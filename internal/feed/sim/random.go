@@ -1,0 +1,66 @@
+package sim
+
+import (
+	"math/bits"
+	"math/rand/v2"
+)
+
+// random draws whole numbers only, with no method of rand.Rand, whose results may
+// change between releases of Go: a seed means the same for ever.
+type random struct{ pcg *rand.PCG }
+
+func newRandom(seed uint64) *random {
+	return &random{rand.NewPCG(seed, 0x6c7a73746f636b00)} //nolint:gosec // a simulation, not a secret
+}
+
+// below gives 0 to n-1, each as likely as the other but for one part in 2^64/n.
+func (r *random) below(n int64) int64 {
+	hi, _ := bits.Mul64(r.pcg.Uint64(), uint64(n)) //nolint:gosec // n is positive
+	return int64(hi)                               //nolint:gosec // less than n
+}
+
+// between gives lo to hi.
+func (r *random) between(lo, hi int64) int64 { return lo + r.below(hi-lo+1) }
+
+// oneIn is true once in n times.
+func (r *random) oneIn(n int64) bool { return r.below(n) == 0 }
+
+// bell gives a number around 0 with standard deviation 4, nearly normal: 64 fair
+// coins.
+func (r *random) bell() int64 { return int64(bits.OnesCount64(r.pcg.Uint64())) - 32 }
+
+// tail gives 0 half of the time, 1 a quarter, 2 an eighth, …
+func (r *random) tail() int64 { return int64(bits.TrailingZeros64(r.pcg.Uint64() | 1<<20)) }
+
+// scale gives v × billionths / 1e9, rounded towards 0.
+func scale(v, billionths int64) int64 {
+	negative := (v < 0) != (billionths < 0)
+	hi, lo := bits.Mul64(magnitude(v), magnitude(billionths))
+	q, _ := bits.Div64(hi, lo, 1_000_000_000)
+	if negative {
+		return -int64(q) //nolint:gosec // both factors are far below the limits
+	}
+	return int64(q) //nolint:gosec // as above
+}
+
+func magnitude(v int64) uint64 {
+	if v < 0 {
+		return -uint64(v) //nolint:gosec // two's complement
+	}
+	return uint64(v)
+}
+
+// root gives the square root of n, rounded down.
+func root(n int64) int64 {
+	if n <= 0 {
+		return 0
+	}
+	x := int64(1) << ((bits.Len64(uint64(n)) + 1) / 2)
+	for {
+		y := (x + n/x) / 2
+		if y >= x {
+			return x
+		}
+		x = y
+	}
+}
