@@ -35,8 +35,7 @@ func (in *instrument) follow(s *Sim) {
 	if s.burst == in {
 		vol *= 3
 	}
-	const fine = 8 // the root is taken of steps × fine², for precision
-	move := s.rnd.bell() * vol * root(steps*fine*fine) / fine
+	move := s.rnd.noise(vol, steps)
 	move += (s.market - in.market) * in.beta / 1000
 	move += s.levels[in.sector] - in.level
 	in.step, in.market, in.level = s.step, s.market, s.levels[in.sector]

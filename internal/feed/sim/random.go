@@ -29,6 +29,13 @@ func (r *random) oneIn(n int64) bool { return r.below(n) == 0 }
 // coins.
 func (r *random) bell() int64 { return int64(bits.OnesCount64(r.pcg.Uint64())) - 32 }
 
+// noise gives how far a walk goes in so many steps, vol being what one unit of
+// bell moves it in one.
+func (r *random) noise(vol, steps int64) int64 {
+	const fine = 8 // the root is taken of steps × fine², for precision
+	return r.bell() * vol * root(steps*fine*fine) / fine
+}
+
 // tail gives 0 half of the time, 1 a quarter, 2 an eighth, …
 func (r *random) tail() int64 { return int64(bits.TrailingZeros64(r.pcg.Uint64() | 1<<20)) }
 

@@ -164,11 +164,14 @@ func (s *Sim) pause() int64 {
 
 // walk moves the factors that all prices share to the present.
 func (s *Sim) walk() {
-	for now := s.now / step; s.step < now; s.step++ {
-		s.market += s.rnd.bell()*annual(13) - s.market>>22
-		for i := range sectors {
-			s.levels[i] += s.rnd.bell()*annual(7) - s.levels[i]>>22
-		}
+	steps := s.now/step - s.step
+	if steps == 0 {
+		return
+	}
+	s.step += steps
+	s.market += s.rnd.noise(annual(13), steps) - s.market>>22*steps
+	for i := range sectors {
+		s.levels[i] += s.rnd.noise(annual(7), steps) - s.levels[i]>>22*steps
 	}
 }
 
