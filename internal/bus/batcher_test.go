@@ -69,6 +69,7 @@ func settle(d time.Duration) {
 
 // inBubble runs a batcher over a slow bus.
 func inBubble(t *testing.T, takes time.Duration, cfg bus.BatcherConfig, do func(t *testing.T, b *bus.Batcher, s *slowBus)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := &slowBus{takes: takes, start: time.Now(), ids: map[string]bool{}}
 		b, err := bus.NewBatcher(s, "tape", cfg)
@@ -93,6 +94,7 @@ func inBubble(t *testing.T, takes time.Duration, cfg bus.BatcherConfig, do func(
 
 func TestBatcherSendsAtOnceWhenIdle(t *testing.T) {
 	inBubble(t, 20*time.Microsecond, bus.BatcherConfig{}, func(t *testing.T, b *bus.Batcher, s *slowBus) {
+		t.Helper()
 		for i := range 3 {
 			time.Sleep(10 * time.Millisecond)
 			must(t, b.Add(t.Context(), trades(i, 1)...))
@@ -111,6 +113,7 @@ func TestBatcherSendsAtOnceWhenIdle(t *testing.T) {
 
 func TestBatcherGathersUnderLoad(t *testing.T) {
 	inBubble(t, 20*time.Microsecond, bus.BatcherConfig{}, func(t *testing.T, b *bus.Batcher, s *slowBus) {
+		t.Helper()
 		const n = 1000 // one each 50 µs: 20 a millisecond
 		for i := range n {
 			must(t, b.Add(t.Context(), trades(i, 1)...))
@@ -128,6 +131,7 @@ func TestBatcherGathersUnderLoad(t *testing.T) {
 
 func TestBatcherFillsBatches(t *testing.T) {
 	inBubble(t, 10*time.Microsecond, bus.BatcherConfig{Buffer: 3000}, func(t *testing.T, b *bus.Batcher, s *slowBus) {
+		t.Helper()
 		must(t, b.Add(t.Context(), trades(0, 1)...))
 		synctest.Wait()
 		must(t, b.Add(t.Context(), trades(1, 2000)...))
@@ -147,6 +151,7 @@ func TestBatcherHoldsItsCallerUp(t *testing.T) {
 	var out bytes.Buffer
 	cfg := bus.BatcherConfig{Buffer: 512, Logger: slog.New(slog.NewTextHandler(&out, nil))}
 	inBubble(t, 3*time.Second, cfg, func(t *testing.T, b *bus.Batcher, s *slowBus) {
+		t.Helper()
 		start := time.Now()
 		must(t, b.Add(t.Context(), trades(0, 2048)...))
 		if waited := time.Since(start); waited < 12*time.Second {
@@ -168,6 +173,7 @@ func TestBatcherHoldsItsCallerUp(t *testing.T) {
 
 func TestBatcherSplitsWhatIsTooLarge(t *testing.T) {
 	inBubble(t, time.Microsecond, bus.BatcherConfig{}, func(t *testing.T, b *bus.Batcher, s *slowBus) {
+		t.Helper()
 		s.limit = 10
 		must(t, b.Add(t.Context(), trades(0, 256)...))
 		settle(time.Second)

@@ -11,6 +11,7 @@ import (
 // reading, and of the envelope alone.
 
 func eachSize(b *testing.B, do func(b *testing.B, size int)) {
+	b.Helper()
 	for _, size := range []int{1, 64, 256} {
 		b.Run(fmt.Sprintf("batch=%d", size), func(b *testing.B) {
 			b.ReportAllocs()
@@ -22,6 +23,7 @@ func eachSize(b *testing.B, do func(b *testing.B, size int)) {
 
 func BenchmarkEncode(b *testing.B) {
 	eachSize(b, func(b *testing.B, size int) {
+		b.Helper()
 		events := trades(0, size)
 		var buf []byte
 		for b.Loop() {
@@ -35,6 +37,7 @@ func BenchmarkEncode(b *testing.B) {
 
 func BenchmarkDecode(b *testing.B) {
 	eachSize(b, func(b *testing.B, size int) {
+		b.Helper()
 		data, err := bus.EncodeBatch(nil, trades(0, size))
 		must(b, err)
 		for b.Loop() {
@@ -49,6 +52,7 @@ func BenchmarkPublish(b *testing.B) {
 	for name, dir := range map[string]bool{"memory": false, "file": true} {
 		b.Run(name, func(b *testing.B) {
 			eachSize(b, func(b *testing.B, size int) {
+				b.Helper()
 				stream := benchStream(b, dir)
 				events := trades(0, size)
 				b.ResetTimer()
@@ -65,6 +69,7 @@ func BenchmarkConsume(b *testing.B) {
 	for name, dir := range map[string]bool{"memory": false, "file": true} {
 		b.Run(name, func(b *testing.B) {
 			eachSize(b, func(b *testing.B, size int) {
+				b.Helper()
 				stream := benchStream(b, dir)
 				events := trades(0, size)
 				for range b.N {

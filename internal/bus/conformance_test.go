@@ -53,6 +53,7 @@ func TestJetStream(t *testing.T) {
 }
 
 func testOrder(t *testing.T, b *twin) {
+	t.Helper()
 	quote := market.Event{Channel: market.Quotes, Symbol: "BTC/USD", Quote: &market.Quote{
 		BidExchange: "U", BidPrice: -1, BidSize: 1, AskExchange: "Q", AskPrice: 2, AskSize: 3, Time: trades(1, 1)[0].Trade.Time,
 	}}
@@ -92,6 +93,7 @@ func testOrder(t *testing.T, b *twin) {
 }
 
 func testWaits(t *testing.T, b *twin) {
+	t.Helper()
 	got := make(chan bus.Message)
 	var wg sync.WaitGroup
 	ctx, cancel := context.WithCancel(t.Context())
@@ -114,6 +116,7 @@ func testWaits(t *testing.T, b *twin) {
 }
 
 func testDedup(t *testing.T, b *twin) {
+	t.Helper()
 	batch := bus.Batch{Source: "tape", ID: "a-1", Events: trades(0, 3)}
 	first, err := b.Publish(t.Context(), batch)
 	must(t, err)
@@ -129,6 +132,7 @@ func testDedup(t *testing.T, b *twin) {
 }
 
 func testRefusals(t *testing.T, b *twin) {
+	t.Helper()
 	bad := trades(0, 2)
 	bad[1].Symbol = "NO WAY"
 	for _, c := range []struct {
@@ -153,6 +157,7 @@ func testRefusals(t *testing.T, b *twin) {
 }
 
 func testBounds(t *testing.T, b *twin) {
+	t.Helper()
 	check := func(wantFirst, wantLast uint64) {
 		t.Helper()
 		first, last, err := b.Bounds(t.Context())
@@ -172,6 +177,7 @@ func testBounds(t *testing.T, b *twin) {
 }
 
 func testExpired(t *testing.T, b *twin) {
+	t.Helper()
 	n := 0
 	for first := market.Seq(0); first.Batch() < 10; n++ {
 		publish(t, b, "tape", trades(n, 64))
@@ -196,6 +202,7 @@ func testExpired(t *testing.T, b *twin) {
 }
 
 func testHole(t *testing.T, b *twin) {
+	t.Helper()
 	for i := range 6 {
 		publish(t, b, "tape", trades(i, 1))
 	}
@@ -212,6 +219,7 @@ func testHole(t *testing.T, b *twin) {
 }
 
 func testAhead(t *testing.T, b *twin) {
+	t.Helper()
 	publish(t, b, "tape", trades(0, 1))
 	if n, err := lastError(t.Context(), b, market.MakeSeq(9, 0)); n != 0 || !errors.Is(err, bus.ErrEpoch) {
 		t.Errorf("reading gave %d messages and %v, want ErrEpoch", n, err)
@@ -219,6 +227,7 @@ func testAhead(t *testing.T, b *twin) {
 }
 
 func testOutage(t *testing.T, b *twin) {
+	t.Helper()
 	epoch := b.Epoch()
 	publish(t, b, "tape", trades(0, 1))
 	started := make(chan struct{})
@@ -273,6 +282,7 @@ func testOutage(t *testing.T, b *twin) {
 }
 
 func testRecreate(t *testing.T, b *twin) {
+	t.Helper()
 	epoch := b.Epoch()
 	publish(t, b, "tape", trades(0, 1))
 	must(t, b.SaveCheckpoint(t.Context(), "book", []byte("old")))
@@ -306,6 +316,7 @@ func testRecreate(t *testing.T, b *twin) {
 }
 
 func testReadCancel(t *testing.T, b *twin) {
+	t.Helper()
 	publish(t, b, "tape", trades(0, 1))
 	why := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -327,6 +338,7 @@ func testReadCancel(t *testing.T, b *twin) {
 }
 
 func testCheckpoints(t *testing.T, b *twin) {
+	t.Helper()
 	if _, err := b.LoadCheckpoint(t.Context(), "book"); !errors.Is(err, bus.ErrNotFound) {
 		t.Errorf("load: %v, want ErrNotFound", err)
 	}
@@ -350,6 +362,7 @@ func testCheckpoints(t *testing.T, b *twin) {
 }
 
 func testClose(t *testing.T, b *twin) {
+	t.Helper()
 	publish(t, b, "tape", trades(0, 1))
 	started := make(chan struct{})
 	ended := make(chan error, 1)
@@ -382,6 +395,7 @@ func testClose(t *testing.T, b *twin) {
 }
 
 func testBatcherOutage(t *testing.T, b *twin) {
+	t.Helper()
 	batcher, err := bus.NewBatcher(b, "tape", bus.BatcherConfig{Buffer: 300})
 	must(t, err)
 	var wg sync.WaitGroup

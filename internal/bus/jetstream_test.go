@@ -21,30 +21,30 @@ import (
 )
 
 // embedded starts a server that only this process can reach.
-func embedded(t testing.TB, dir string) *bus.Embedded {
-	t.Helper()
-	e, err := bus.StartEmbedded(bus.EmbeddedConfig{Dir: dir}, nil)
-	must(t, err)
-	t.Cleanup(func() { must(t, e.Close()) })
+func embedded(tb testing.TB) *bus.Embedded {
+	tb.Helper()
+	e, err := bus.StartEmbedded(bus.EmbeddedConfig{}, nil)
+	must(tb, err)
+	tb.Cleanup(func() { must(tb, e.Close()) })
 	return e
 }
 
 // connected gives a bus over the server, and JetStream itself.
-func connected(t testing.TB, e *bus.Embedded, stream bus.StreamConfig) (*bus.JetStream, jetstream.JetStream) {
-	t.Helper()
-	b, err := bus.Dial(t.Context(), bus.Config{Server: e, Stream: stream})
-	must(t, err)
-	t.Cleanup(func() { must(t, b.Close()) })
+func connected(tb testing.TB, e *bus.Embedded, stream bus.StreamConfig) (*bus.JetStream, jetstream.JetStream) {
+	tb.Helper()
+	b, err := bus.Dial(tb.Context(), bus.Config{Server: e, Stream: stream})
+	must(tb, err)
+	tb.Cleanup(func() { must(tb, b.Close()) })
 	nc, err := nats.Connect("", nats.InProcessServer(e))
-	must(t, err)
-	t.Cleanup(nc.Close)
+	must(tb, err)
+	tb.Cleanup(nc.Close)
 	js, err := jetstream.New(nc)
-	must(t, err)
+	must(tb, err)
 	return b, js
 }
 
 func TestMessagesThatAreNoBatches(t *testing.T) {
-	b, js := connected(t, embedded(t, ""), bus.StreamConfig{Storage: bus.StorageMemory})
+	b, js := connected(t, embedded(t), bus.StreamConfig{Storage: bus.StorageMemory})
 	publish(t, b, "tape", trades(0, 1))
 	for _, junk := range [][]byte{nil, []byte("not protobuf"), {0x0a, 0x00}} {
 		_, err := js.Publish(t.Context(), "md.junk", junk)
@@ -60,7 +60,7 @@ func TestMessagesThatAreNoBatches(t *testing.T) {
 }
 
 func TestStreamSettings(t *testing.T) {
-	e := embedded(t, "")
+	e := embedded(t)
 	_, js := connected(t, e, bus.StreamConfig{Storage: bus.StorageMemory})
 	config := func() jetstream.StreamConfig {
 		s, err := js.Stream(t.Context(), "MD")
@@ -92,7 +92,7 @@ func TestStreamSettings(t *testing.T) {
 }
 
 func TestConfigErrors(t *testing.T) {
-	e := embedded(t, "")
+	e := embedded(t)
 	for _, c := range []struct {
 		name string
 		cfg  bus.Config
@@ -117,7 +117,7 @@ func TestConfigErrors(t *testing.T) {
 }
 
 func TestTwoBusesShareARegistry(t *testing.T) {
-	e := embedded(t, "")
+	e := embedded(t)
 	registry := prometheus.NewPedanticRegistry()
 	for range 2 {
 		b, err := bus.Dial(t.Context(), bus.Config{Server: e, Registry: registry})

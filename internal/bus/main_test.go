@@ -42,6 +42,7 @@ type twin struct {
 const smallBytes = 32 << 10
 
 func newMemory(t *testing.T, small bool) *twin {
+	t.Helper()
 	cfg := bus.MemoryConfig{}
 	if small {
 		cfg.MaxBytes = smallBytes
@@ -113,10 +114,10 @@ func dial(t *testing.T, cfg bus.Config) *bus.JetStream {
 	return b
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
+func must(tb testing.TB, err error) {
+	tb.Helper()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
@@ -161,10 +162,10 @@ func lastError(ctx context.Context, b theBus, after market.Seq) (int, error) {
 	return n, nil
 }
 
-func publish(t testing.TB, b bus.Publisher, source string, events []market.Event) bus.Stored {
-	t.Helper()
-	s, err := b.Publish(t.Context(), bus.Batch{Source: source, Events: events})
-	must(t, err)
+func publish(tb testing.TB, b bus.Publisher, source string, events []market.Event) bus.Stored {
+	tb.Helper()
+	s, err := b.Publish(tb.Context(), bus.Batch{Source: source, Events: events})
+	must(tb, err)
 	return s
 }
 

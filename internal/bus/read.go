@@ -41,8 +41,8 @@ func (b *JetStream) Read(ctx context.Context, after market.Seq) iter.Seq2[Messag
 			if b.Epoch() != epoch {
 				err = ErrEpoch
 			} else {
-				r := &reader{bus: b, ctx: bound, epoch: epoch, next: after.Batch() + 1, after: after}
-				err = r.run(yield)
+				r := &reader{bus: b, epoch: epoch, next: after.Batch() + 1, after: after}
+				err = r.run(bound, yield)
 			}
 		}
 		if !errors.Is(err, errStopped) {
@@ -53,7 +53,6 @@ func (b *JetStream) Read(ctx context.Context, after market.Seq) iter.Seq2[Messag
 
 type reader struct {
 	bus   *JetStream
-	ctx   context.Context // ends with the caller's and with the bus's life
 	epoch market.Epoch
 	next  uint64     // the batch that must come now
 	after market.Seq // the last place that the caller has
@@ -61,15 +60,16 @@ type reader struct {
 }
 
 // run reads until something ends it. Whenever the stream of messages has a hole
-// or falls silent, it is made anew from where it was.
-func (r *reader) run(yield func(Message, error) bool) error {
+// or falls silent, it is made anew from where it was. ctx ends with the caller's
+// and with the bus's life.
+func (r *reader) run(ctx context.Context, yield func(Message, error) bool) error {
 	const pause = 20 * time.Millisecond
 	for barren := 0; ; barren++ {
 		from := r.next
-		err := r.open()
+		err := r.open(ctx)
 		if err == nil {
-			err = r.consume(yield)
-			if e := r.sub.Unsubscribe(); e != nil && r.ctx.Err() == nil {
+			err = r.consume(ctx, yield)
+			if e := r.sub.Unsubscribe(); e != nil && ctx.Err() == nil {
 				r.bus.logger.Debug("unsubscribe", slog.Any("error", e))
 			}
 		}
@@ -83,8 +83,8 @@ func (r *reader) run(yield func(Message, error) bool) error {
 		r.bus.logger.Warn("reading again", slog.Uint64("from", r.next), slog.Any("error", err))
 		select {
 		case <-time.After(jitter(pause << min(barren, 6))):
-		case <-r.ctx.Done():
-			return context.Cause(r.ctx)
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
 	}
 }
@@ -96,8 +96,8 @@ func (e holeError) Error() string { return fmt.Sprintf("batch %d came out of ord
 
 // open checks that the next batch is held or still to come, and has the bus send
 // from there on.
-func (r *reader) open() error {
-	info, err := r.bus.info(r.ctx, callTimeout)
+func (r *reader) open(ctx context.Context) error {
+	info, err := r.bus.info(ctx, callTimeout)
 	if err != nil {
 		return err
 	}
@@ -112,9 +112,9 @@ func (r *reader) open() error {
 	}
 	inbox := r.bus.nc.NewInbox()
 	if r.sub, err = r.bus.nc.SubscribeSync(inbox); err != nil {
-		return r.bus.failure(r.ctx, err)
+		return r.bus.failure(ctx, err)
 	}
-	ctx, cancel := context.WithTimeout(r.ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	_, err = r.bus.js.CreatePushConsumer(ctx, r.bus.stream.Name, jetstream.ConsumerConfig{
 		DeliverSubject: inbox, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: r.next,
@@ -132,8 +132,8 @@ func (r *reader) expired(first uint64) error {
 }
 
 // consume passes messages on until one is missing, or nothing comes at all.
-func (r *reader) consume(yield func(Message, error) bool) error {
-	ctx, cancel := context.WithCancelCause(r.ctx)
+func (r *reader) consume(parent context.Context, yield func(Message, error) bool) error {
+	ctx, cancel := context.WithCancelCause(parent)
 	defer cancel(nil)
 	silence := time.AfterFunc(readSilence, func() { cancel(errSilent) })
 	defer silence.Stop()
@@ -150,7 +150,7 @@ func (r *reader) consume(yield func(Message, error) bool) error {
 		}
 		silence.Reset(readSilence)
 		if len(msg.Data) == 0 && msg.Header.Get("Status") != "" {
-			if err := r.control(msg); err != nil {
+			if err := r.control(ctx, msg); err != nil {
 				return err
 			}
 			continue
@@ -163,7 +163,7 @@ func (r *reader) consume(yield func(Message, error) bool) error {
 		case seq < r.next: // seen
 			continue
 		case seq > r.next:
-			return r.hole(seq)
+			return r.hole(ctx, seq)
 		}
 		silence.Stop() // the caller takes its time
 		if !yield(r.bus.message(msg, meta, r.epoch), nil) {
@@ -176,7 +176,7 @@ func (r *reader) consume(yield func(Message, error) bool) error {
 }
 
 // control answers the server's questions whether we keep up.
-func (r *reader) control(msg *nats.Msg) error {
+func (r *reader) control(ctx context.Context, msg *nats.Msg) error {
 	r.bus.touch()
 	question := msg.Reply
 	if question == "" { // a heartbeat that repeats a question whose answer was lost
@@ -186,15 +186,15 @@ func (r *reader) control(msg *nats.Msg) error {
 		return nil
 	}
 	if err := r.bus.nc.Publish(question, nil); err != nil {
-		return r.bus.failure(r.ctx, err)
+		return r.bus.failure(ctx, err)
 	}
 	return nil
 }
 
 // hole says what to do where came was sent in place of next: read again, or give
 // up what is no longer there.
-func (r *reader) hole(came uint64) error {
-	ctx, cancel := context.WithTimeout(r.ctx, callTimeout)
+func (r *reader) hole(ctx context.Context, came uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	s, err := r.bus.js.Stream(ctx, r.bus.stream.Name)
 	if err != nil {
