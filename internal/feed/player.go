@@ -1,0 +1,109 @@
+package feed
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/lzstock/lzstock/market"
+)
+
+// slice is the least time for which a player sleeps: what becomes due meanwhile
+// goes out together.
+const slice = time.Millisecond
+
+// player gives events to the publisher when they are due.
+type player struct {
+	f       *Feed
+	speed   Speed
+	timer   *time.Timer
+	started bool
+	begin   time.Time // when the event at origin is due
+	origin  time.Time // event time
+	now     time.Time // read last
+	due     time.Time // of the last event in pending
+	waiting []market.Event
+	at      time.Duration // place in the source of the last event in waiting
+}
+
+func newPlayer(f *Feed, speed Speed) *player {
+	if speed == 0 {
+		speed = 1
+	}
+	timer := time.NewTimer(time.Hour)
+	timer.Stop()
+	return &player{f: f, speed: speed, timer: timer, waiting: make([]market.Event, 0, market.BatchLimit)}
+}
+
+func (p *player) close() { p.timer.Stop() }
+
+// play gives e on once it is due, together with others; at is its place in the
+// source.
+func (p *player) play(ctx context.Context, e *market.Event, at time.Duration) error {
+	if p.speed != MaxSpeed {
+		if err := p.await(ctx, e.Time()); err != nil {
+			return err
+		}
+	}
+	p.waiting = append(p.waiting, *e)
+	p.at = at
+	if len(p.waiting) == cap(p.waiting) {
+		return p.flush(ctx)
+	}
+	return nil
+}
+
+// await returns when the event of that time is due. Before it sleeps, it gives on
+// what waits.
+func (p *player) await(ctx context.Context, at time.Time) error {
+	if !p.started {
+		p.started = true
+		p.now = time.Now()
+		p.begin = p.now
+		if p.origin.IsZero() {
+			p.origin = at
+		}
+	}
+	due := p.begin.Add(time.Duration(float64(at.Sub(p.origin)) / float64(p.speed)))
+	for due.After(p.now) {
+		if p.now = time.Now(); !due.After(p.now) {
+			break
+		}
+		if len(p.waiting) > 0 {
+			if err := p.flush(ctx); err != nil {
+				return err
+			}
+			continue
+		}
+		p.timer.Reset(max(due.Sub(p.now), slice))
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-p.timer.C:
+		}
+	}
+	p.due = due
+	return nil
+}
+
+// flush gives on all that waits.
+func (p *player) flush(ctx context.Context) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	if len(p.waiting) == 0 {
+		return nil
+	}
+	if err := p.f.cfg.Publisher.Add(ctx, p.waiting...); err != nil {
+		return orCause(ctx, fmt.Errorf("publish: %w", err))
+	}
+	p.now = time.Now()
+	lag := time.Duration(0)
+	if p.speed != MaxSpeed {
+		lag = max(0, p.now.Sub(p.due))
+	}
+	p.f.stats.played(p.now, p.waiting, p.at, lag)
+	clear(p.waiting)
+	p.waiting = p.waiting[:0]
+	return nil
+}
