@@ -255,8 +255,8 @@ func (m *Mailbox) put(s *Slot, item Item, count uint32, now time.Time) {
 		m.merged++
 		count += s.merged
 		m.unlink(s)
-	}
-	if m.head == nil && m.queue.len() == 0 {
+		m.conflating = true
+	} else if m.head == nil && m.queue.len() == 0 {
 		m.since = now
 	}
 	s.item, s.merged = item, count
@@ -287,6 +287,7 @@ func (m *Mailbox) unlink(s *Slot) {
 	}
 	s.linked, s.prev, s.next = false, nil, nil
 	m.waiting--
+	m.conflating = m.waiting > 0 || m.opts.Mode == Latest
 }
 
 // NextSnapshot takes the next current value.
@@ -317,9 +318,6 @@ func (m *Mailbox) Next() (Delivery, bool) {
 	}
 	s := m.head
 	if s == nil {
-		if m.opts.Mode != Latest {
-			m.conflating = false
-		}
 		return Delivery{}, false
 	}
 	item, merged := s.item, s.merged

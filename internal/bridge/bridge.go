@@ -1,0 +1,314 @@
+package bridge
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/lzstock/lzstock/internal/hub"
+	"github.com/lzstock/lzstock/internal/mailbox"
+	"github.com/lzstock/lzstock/internal/wire"
+)
+
+// Config is what bridges have in common; its zero values mean the defaults of
+// the protocol.
+type Config struct {
+	PingEvery      time.Duration // protocol pings; 0 means 20 s
+	PeerTimeout    time.Duration // a peer that is silent for so long is gone; 0 means 60 s
+	HeartbeatEvery time.Duration // in-band heartbeats, native dialect; 0 means 15 s
+	MaxAge         time.Duration // a bridge's greatest age; 0 means no limit
+	QueueAge       time.Duration // a client whose oldest event waits longer is slow; 0 means 10 s
+	WriteStall     time.Duration // a write without any progress for so long ends the bridge; 0 means 5 s
+	DownLimit      time.Duration // bridges end when the feed has been down for so long; 0 means never
+	CloseWait      time.Duration // how long the farewell may take; 0 means 1 s
+	LaneLimit      int           // bytes of control frames that may wait; 0 means 64 KiB
+	FrameLimit     int           // a frame gets no further events beyond so many bytes; 0 means 64 KiB
+	Logger         *slog.Logger  // for what only an operator can mend; nil: discarded
+}
+
+func (c Config) withDefaults() Config {
+	set := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	set(&c.PingEvery, 20*time.Second)
+	set(&c.PeerTimeout, 60*time.Second)
+	set(&c.HeartbeatEvery, 15*time.Second)
+	set(&c.QueueAge, 10*time.Second)
+	set(&c.WriteStall, 5*time.Second)
+	set(&c.CloseWait, time.Second)
+	if c.LaneLimit == 0 {
+		c.LaneLimit = 64 << 10
+	}
+	if c.FrameLimit == 0 {
+		c.FrameLimit = 64 << 10
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// Factory makes bridges over one hub.
+type Factory struct {
+	hub     *hub.Hub
+	cfg     Config
+	buffers sync.Pool // of *[]byte, for frames
+	stats   counters
+}
+
+// NewFactory makes a factory.
+func NewFactory(h *hub.Hub, cfg Config) *Factory {
+	return &Factory{
+		hub: h, cfg: cfg.withDefaults(),
+		buffers: sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }},
+	}
+}
+
+// Config gives what the factory's bridges have in common, defaults filled in.
+func (f *Factory) Config() Config { return f.cfg }
+
+// Handler speaks the protocol for one client. Its methods are called by the
+// reader, one at a time, never after Serve has returned.
+type Handler interface {
+	// Open is called first, when the bridge has joined the hub.
+	Open(ctx context.Context, b *Bridge) error
+	// Message is called for each text or binary message. An error that holds an
+	// *End ends the bridge for its reason, any other for wire.Internal.
+	Message(ctx context.Context, b *Bridge, m Message) error
+}
+
+// Options are what one bridge has of its own.
+type Options struct {
+	Format    wire.Format
+	Mailbox   mailbox.Options
+	Interval  time.Duration // least time between two frames of data; 0: none
+	Heartbeat time.Duration // 0 means Config.HeartbeatEvery
+	MaxAge    time.Duration // 0 means Config.MaxAge
+}
+
+// End says how a bridge ended: the reason, and the error behind it where there is
+// one.
+type End struct {
+	Reason wire.Reason
+	Err    error
+}
+
+func (e *End) Error() string {
+	if e.Err == nil {
+		return e.Reason.String()
+	}
+	return fmt.Sprintf("%s: %v", e.Reason, e.Err)
+}
+
+func (e *End) Unwrap() error { return e.Err }
+
+// Bridge is one client's connection to the hub.
+type Bridge struct {
+	factory *Factory
+	conn    Conn
+	handler Handler
+	opts    Options
+	member  *hub.Member
+	born    time.Time
+
+	end     atomic.Pointer[End] // the first reason
+	ctx     context.Context     //nolint:containedctx // the one fate of all that is the bridge's
+	cancel  context.CancelCauseFunc
+	helpers sync.WaitGroup
+	heard   atomic.Int64 // when the peer was heard last, in nanoseconds since born
+	limit   *time.Timer  // closes the connection when the farewell takes too long
+
+	writer // owned by the shard
+}
+
+// Serve runs a bridge until it ends and returns how. The connection is closed
+// then. When ctx ends, the reason is that of an *End among its causes, or
+// wire.GoingAway.
+func (f *Factory) Serve(ctx context.Context, conn Conn, handler Handler, opts Options) *End {
+	own, cancel := context.WithCancelCause(ctx)
+	b := &Bridge{factory: f, conn: conn, handler: handler, opts: opts, born: time.Now(), ctx: own, cancel: cancel}
+	b.opts.MaxAge = cmp.Or(opts.MaxAge, f.cfg.MaxAge)
+	b.opts.Heartbeat = cmp.Or(opts.Heartbeat, f.cfg.HeartbeatEvery)
+	b.initWriter()
+	f.stats.open.Add(1)
+	defer f.stats.open.Add(-1)
+
+	said := make(chan struct{}) // closed when the farewell is over
+	joined := make(chan struct{})
+	context.AfterFunc(own, func() {
+		defer close(said)
+		<-joined
+		b.farewell(own)
+	})
+	var err error
+	b.member, err = f.hub.Join(own, (*sink)(b), opts.Mailbox)
+	close(joined)
+	if err != nil {
+		b.Stop(wire.GoingAway, err)
+	} else {
+		b.read(own)
+	}
+	<-said
+	b.limit.Stop()
+	_ = conn.Close()
+	return b.end.Load()
+}
+
+// Stop ends the bridge. The first call's reason is the one that counts. It does
+// not wait.
+func (b *Bridge) Stop(reason wire.Reason, err error) {
+	end := &End{Reason: reason, Err: err}
+	if b.end.CompareAndSwap(nil, end) {
+		b.factory.stats.ended(reason)
+		b.cancel(end)
+	}
+}
+
+// Member gives the bridge's place in the hub, for subscribing.
+func (b *Bridge) Member() *hub.Member { return b.member }
+
+// Send puts a message of control into the lane: it goes out ahead of data that
+// waits, in the order of Send.
+func (b *Bridge) Send(ctx context.Context, payload []byte) error {
+	return b.member.Do(ctx, func(time.Time) { b.control(payload) })
+}
+
+// SendNow is Send for callers on the shard's goroutine, such as the functions
+// that Subscribe runs there.
+func (b *Bridge) SendNow(payload []byte) { b.control(payload) }
+
+// SetDelivery changes mode and interval.
+func (b *Bridge) SetDelivery(ctx context.Context, opts mailbox.Options, interval time.Duration) error {
+	if err := b.member.Do(ctx, func(time.Time) { b.opts.Interval = interval }); err != nil {
+		return err
+	}
+	return b.member.SetMode(ctx, opts)
+}
+
+// SetHeartbeat changes how often in-band heartbeats are sent.
+func (b *Bridge) SetHeartbeat(ctx context.Context, every time.Duration) error {
+	return b.member.Do(ctx, func(now time.Time) { b.opts.Heartbeat, b.heartbeatAt = every, now.Add(every) })
+}
+
+// read takes what the peer sends until the connection ends: after a stop too,
+// because the peer's answer to our close frame is waited for.
+func (b *Bridge) read(ctx context.Context) {
+	b.handle(ctx, func() error { return b.handler.Open(ctx, b) })
+	for {
+		m, err := b.conn.Read()
+		if err != nil {
+			var end *End
+			if !errors.As(err, &end) {
+				end = &End{Reason: wire.ClientGone, Err: err}
+			}
+			b.Stop(end.Reason, end.Err)
+			return
+		}
+		b.heard.Store(int64(time.Since(b.born)))
+		switch m.Op {
+		case wire.OpPong:
+		case wire.OpPing:
+			payload := append([]byte(nil), m.Payload...)
+			_ = b.member.Do(ctx, func(time.Time) { b.pong(payload) }) // an error: the bridge ends already
+		case wire.OpClose:
+			b.Stop(wire.ClientClosed, nil)
+			return
+		default:
+			if ctx.Err() == nil {
+				b.handle(ctx, func() error { return b.handler.Message(ctx, b, m) })
+			}
+		}
+	}
+}
+
+// handle runs the handler's code: an error or a panic ends this bridge alone.
+func (b *Bridge) handle(ctx context.Context, f func() error) {
+	defer func() {
+		if r := recover(); r != nil {
+			b.Stop(wire.Internal, &hub.PanicError{Value: r, Stack: debug.Stack()})
+		}
+	}()
+	err := f()
+	var end *End
+	switch {
+	case err == nil, ctx.Err() != nil:
+	case errors.As(err, &end):
+		b.Stop(end.Reason, end.Err)
+	case errors.Is(err, hub.ErrClosed):
+		b.Stop(wire.GoingAway, err)
+	default:
+		b.Stop(wire.Internal, err)
+	}
+}
+
+// farewell runs once, when the bridge's context has ended for whatever reason:
+// it makes the shard let go, says goodbye and closes the connection.
+func (b *Bridge) farewell(ctx context.Context) {
+	var end *End
+	if !errors.As(context.Cause(ctx), &end) {
+		end = &End{Reason: wire.GoingAway, Err: context.Cause(ctx)}
+	}
+	b.Stop(end.Reason, end.Err) // where it was the parent that ended
+	end = b.end.Load()
+	if end.Reason == wire.ClientGone {
+		_ = b.conn.Close()
+	}
+	b.limit = time.AfterFunc(b.factory.cfg.CloseWait, func() { _ = b.conn.Close() })
+	if b.member != nil {
+		b.member.Leave()
+	}
+	b.helpers.Wait()
+	if end.Reason != wire.ClientGone {
+		_, err := b.conn.Write(b.goodbye(end.Reason), b.factory.cfg.CloseWait)
+		if err != nil || end.Reason == wire.ClientClosed {
+			_ = b.conn.Close()
+		}
+	}
+}
+
+// goodbye gives what is left in the lane, the in-band message and the close frame
+// of a reason. The shard has let go by then.
+func (b *Bridge) goodbye(reason wire.Reason) []byte {
+	frames := b.lane
+	if code := reason.Code(); code != 0 {
+		frames = wire.AppendFrame(frames, b.opts.Format.Opcode(), wire.AppendError(nil, b.opts.Format, wire.ErrorMessage{Code: code}))
+	}
+	return wire.AppendClose(frames, reason.CloseCode(), reason.Text())
+}
+
+// write finishes what the connection did not take at once. It runs in a helper,
+// the bridge's one writer until it reports.
+func (b *Bridge) write(buf *[]byte, rest []byte) {
+	defer b.factory.release(buf)
+	for len(rest) > 0 {
+		n, err := b.conn.Write(rest, b.factory.cfg.WriteStall)
+		rest = rest[n:]
+		switch {
+		case err == nil:
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			b.Stop(wire.ClientGone, err)
+			return
+		case n == 0:
+			b.Stop(wire.WriteStalled, err)
+			return
+		}
+	}
+	_ = b.member.Do(b.ctx, func(time.Time) { b.busy = false }) // an error: the bridge ends already
+}
+
+func (f *Factory) release(buf *[]byte) {
+	const most = 256 << 10 // larger buffers are left to the collector
+	if cap(*buf) <= most {
+		*buf = (*buf)[:0]
+		f.buffers.Put(buf)
+	}
+}

@@ -1,0 +1,41 @@
+package bridge
+
+import (
+	"sync/atomic"
+
+	"github.com/lzstock/lzstock/internal/wire"
+)
+
+type counters struct {
+	open    atomic.Int64
+	writes  atomic.Uint64
+	bytes   atomic.Uint64
+	helpers atomic.Uint64
+	shed    atomic.Uint64
+	ends    [wire.NumReasons]atomic.Uint64
+}
+
+func (c *counters) ended(r wire.Reason) { c.ends[r].Add(1) }
+
+// Stats are counts over a factory's life, and what is there now.
+type Stats struct {
+	Open    int                     // bridges
+	Writes  uint64                  // attempts of the shards
+	Bytes   uint64                  // taken by these attempts
+	Helpers uint64                  // times that a connection did not take everything at once
+	Shed    uint64                  // heartbeats that gave way to data
+	Ends    [wire.NumReasons]uint64 // by reason
+}
+
+// Stats gives the counts of the factory's bridges.
+func (f *Factory) Stats() Stats {
+	c := &f.stats
+	st := Stats{
+		Open: int(c.open.Load()), Writes: c.writes.Load(), Bytes: c.bytes.Load(),
+		Helpers: c.helpers.Load(), Shed: c.shed.Load(),
+	}
+	for i := range c.ends {
+		st.Ends[i] = c.ends[i].Load()
+	}
+	return st
+}

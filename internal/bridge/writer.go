@@ -1,0 +1,257 @@
+package bridge
+
+import (
+	"errors"
+	"time"
+
+	"github.com/lzstock/lzstock/internal/hub"
+	"github.com/lzstock/lzstock/internal/mailbox"
+	"github.com/lzstock/lzstock/internal/wire"
+	"github.com/lzstock/lzstock/market"
+)
+
+// writer is the part of a bridge that its shard owns.
+type writer struct {
+	lane      []byte // frames that ride ahead of data
+	busy      bool   // a helper writes
+	throttled bool   // what the client was told
+	sent      time.Time
+
+	pingAt      time.Time
+	heartbeatAt time.Time
+	maxAgeAt    time.Time
+	downAt      time.Time // when a feed that is down ends the bridge; zero: it is not down
+}
+
+func (b *Bridge) initWriter() {
+	cfg := &b.factory.cfg
+	b.pingAt = b.born.Add(cfg.PingEvery)
+	b.heartbeatAt = b.born.Add(b.opts.Heartbeat)
+	if b.opts.MaxAge > 0 {
+		b.maxAgeAt = b.born.Add(b.opts.MaxAge)
+	}
+}
+
+// sink is the bridge as its shard sees it.
+type sink Bridge
+
+// Flush writes what waits, the lane first, as far as the connection takes it
+// without waiting.
+func (s *sink) Flush(box *mailbox.Mailbox, now time.Time) time.Time {
+	b := (*Bridge)(s)
+	wake := b.live(box, now)
+	for !b.busy && b.end.Load() == nil {
+		due := b.dataAt(now)
+		data := !box.Empty() && !due.After(now)
+		if !data && !box.Empty() {
+			wake = earlier(wake, due)
+		}
+		if !data && len(b.lane) == 0 {
+			break
+		}
+		b.writeOut(box, now, data)
+	}
+	return wake
+}
+
+// dataAt gives the earliest time for the next frame of data.
+func (b *Bridge) dataAt(now time.Time) time.Time {
+	if b.opts.Interval == 0 || b.sent.IsZero() {
+		return now
+	}
+	return b.sent.Add(b.opts.Interval)
+}
+
+// live does what time asks for and returns when it asks again.
+func (b *Bridge) live(box *mailbox.Mailbox, now time.Time) time.Time {
+	cfg := &b.factory.cfg
+	silentAt := b.born.Add(time.Duration(b.heard.Load()) + cfg.PeerTimeout)
+	if !now.Before(silentAt) {
+		b.Stop(wire.PeerSilent, nil)
+	}
+	if !b.maxAgeAt.IsZero() && !now.Before(b.maxAgeAt) {
+		b.Stop(wire.MaxAge, nil)
+	}
+	if !b.downAt.IsZero() && !now.Before(b.downAt) {
+		b.Stop(wire.UpstreamDown, nil)
+	}
+	wake := earlier(earlier(earlier(silentAt, b.maxAgeAt), b.downAt), b.pingAt)
+	if oldest := box.Oldest(); !oldest.IsZero() {
+		slowAt := oldest.Add(cfg.QueueAge + b.opts.Interval)
+		if !now.Before(slowAt) {
+			b.Stop(wire.SlowConsumer, nil)
+		}
+		wake = earlier(wake, slowAt)
+	}
+	if !now.Before(b.pingAt) {
+		b.lane = wire.AppendFrame(b.lane, wire.OpPing, nil)
+		b.pingAt = now.Add(cfg.PingEvery)
+		wake = earlier(wake, b.pingAt)
+	}
+	if !b.opts.Format.Native() {
+		return wake
+	}
+	if !now.Before(b.heartbeatAt) {
+		b.heartbeatAt = now.Add(b.opts.Heartbeat)
+		if box.Empty() && !b.busy {
+			b.control(wire.AppendHeartbeat(nil, b.opts.Format, wire.Heartbeat{Time: now, Seq: box.Through()}))
+		} else {
+			b.factory.stats.shed.Add(1)
+		}
+	}
+	return earlier(wake, b.heartbeatAt)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
+		return b
+	}
+	return a
+}
+
+// writeOut makes one buffer of the lane and, where asked for, of the data that
+// waits, and offers it to the connection once.
+func (b *Bridge) writeOut(box *mailbox.Mailbox, now time.Time, data bool) {
+	buf := b.factory.buffers.Get().(*[]byte)
+	out := append((*buf)[:0], b.lane...)
+	b.lane = b.lane[:0]
+	if cap(b.lane) > 1024 {
+		b.lane = nil
+	}
+	if data {
+		out = b.frames(out, box)
+		b.sent = now
+	}
+	*buf = out
+	n, err := b.conn.TryWrite(out)
+	b.factory.stats.writes.Add(1)
+	b.factory.stats.bytes.Add(uint64(n))
+	switch {
+	case err != nil:
+		b.Stop(wire.ClientGone, err)
+		b.factory.release(buf)
+	case n == len(out):
+		b.factory.release(buf)
+	default:
+		b.busy = true
+		b.factory.stats.helpers.Add(1)
+		rest := out[n:]
+		b.helpers.Go(func() { b.write(buf, rest) })
+	}
+}
+
+// frames appends what waits in the mailbox as frames: snapshots in one, then
+// events, ascending, in another.
+func (b *Bridge) frames(out []byte, box *mailbox.Mailbox) []byte {
+	f := b.opts.Format
+	out = b.throttle(out, box)
+	start := len(out)
+	out = begin(out, f)
+	n := 0
+	for d, ok := box.NextSnapshot(); ok; d, ok = box.NextSnapshot() {
+		out = appendDelivery(out, f, d)
+		n++
+	}
+	out = end(out, f, start, n)
+	start, n = len(out), 0
+	out = begin(out, f)
+	var last market.Seq
+	for {
+		next, ok := box.Peek()
+		full := len(out)-start >= b.factory.cfg.FrameLimit && !box.Conflating() && next != last
+		if !ok || full {
+			break
+		}
+		d, _ := box.Next()
+		out = appendDelivery(out, f, d)
+		last = next
+		n++
+	}
+	out = end(out, f, start, n)
+	return b.throttle(out, box)
+}
+
+func appendDelivery(out []byte, f wire.Format, d mailbox.Delivery) []byte {
+	return wire.AppendData(out, f, d.Item.Body(int(f)), wire.Tail{Prev: d.Prev, Merged: d.Merged, Snapshot: d.Snapshot})
+}
+
+// throttle tells the client where conflation has begun or ended.
+func (b *Bridge) throttle(out []byte, box *mailbox.Mailbox) []byte {
+	if on := box.Throttled(); on != b.throttled && b.opts.Format.Native() {
+		b.throttled = on
+		out = wire.AppendFrame(out, b.opts.Format.Opcode(), wire.AppendThrottle(nil, b.opts.Format, on))
+	}
+	return out
+}
+
+// begin starts a frame with an array of messages: room for the greatest header,
+// then the array's beginning.
+func begin(out []byte, f wire.Format) []byte {
+	var room [wire.MaxHeader]byte
+	return wire.BeginArray(append(out, room[:]...), f)
+}
+
+// end completes the frame that begin started when out was start bytes long, and
+// takes it back where it holds no message.
+func end(out []byte, f wire.Format, start, n int) []byte {
+	if n == 0 {
+		return out[:start]
+	}
+	out = wire.EndArray(out, f, start+wire.MaxHeader, n)
+	frame := out[start:]
+	unused := wire.PutFrameHeader(frame, f.Opcode(), len(frame)-wire.MaxHeader)
+	copy(frame, frame[unused:])
+	return out[:len(out)-unused]
+}
+
+// control puts a message of control into the lane.
+func (b *Bridge) control(payload []byte) {
+	b.lane = wire.AppendFrame(b.lane, b.opts.Format.Opcode(), payload)
+	b.checkLane()
+}
+
+func (b *Bridge) pong(payload []byte) {
+	b.lane = wire.AppendFrame(b.lane, wire.OpPong, payload)
+	b.checkLane()
+}
+
+func (b *Bridge) checkLane() {
+	if len(b.lane) > b.factory.cfg.LaneLimit {
+		b.Stop(wire.SlowConsumer, errors.New("too many answers wait for the client"))
+	}
+}
+
+// Announce tells the client what concerns more than one topic. Strict dialects
+// have no words for it.
+func (s *sink) Announce(n hub.Notice) {
+	b := (*Bridge)(s)
+	f := b.opts.Format
+	switch {
+	case n.Feed != nil:
+		b.downAt = time.Time{}
+		if limit := b.factory.cfg.DownLimit; limit > 0 && n.Feed.State == market.FeedDown {
+			b.downAt = time.Now().Add(limit)
+		}
+		if f.Native() {
+			b.control(wire.AppendFeed(nil, f, *n.Feed))
+		}
+	case n.Gap != nil && f.Native():
+		b.control(wire.AppendGap(nil, f, n.Gap))
+	}
+}
+
+// Fail ends the bridge when the hub has let go of it.
+func (s *sink) Fail(err error) {
+	b := (*Bridge)(s)
+	var p *hub.PanicError
+	switch {
+	case errors.Is(err, mailbox.ErrOverflow):
+		b.Stop(wire.SlowConsumer, err)
+	case errors.Is(err, mailbox.ErrMerged):
+		b.Stop(wire.FeedMerged, err)
+	case errors.As(err, &p):
+		b.Stop(wire.Internal, err)
+	default:
+		b.Stop(wire.GoingAway, err)
+	}
+}

@@ -1,0 +1,191 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lzstock/lzstock/internal/bridge"
+	"github.com/lzstock/lzstock/internal/hub"
+	"github.com/lzstock/lzstock/internal/mailbox"
+	"github.com/lzstock/lzstock/internal/wire"
+	"github.com/lzstock/lzstock/market"
+)
+
+// Demand counts who wants which topics from upstream. Its calls do not wait for
+// the network.
+type Demand interface {
+	Acquire(topics []market.Topic)
+	Release(topics []market.Topic)
+	// Epoch gives the feed's epoch, 0 while it is not known.
+	Epoch() market.Epoch
+}
+
+// Config configures a Gateway; its zero values mean the defaults of the
+// protocol.
+type Config struct {
+	Bridge       bridge.Config
+	Feeds        []string      // names that /v2/{feed} answers to; none means iex, sip and test
+	MessageBytes int           // greatest message of a client; 0 means 16 KiB
+	Symbols      int           // greatest number of symbols a socket; 0 means 1,024
+	CommandRate  int           // commands a second; 0 means 10
+	CommandBurst int           // commands at once; 0 means 20
+	Connections  int           // greatest number of sockets; 0 means no limit
+	AdaptiveQ    int           // events that wait in adaptive delivery; 0 means 256
+	EveryQ       int           // events that wait in every delivery; 0 means 65,536
+	AuthTimeout  time.Duration // for the auth message of the strict dialects; 0 means 10 s
+	StopTimeout  time.Duration // for the end of all sockets; 0 means 4 s
+	DownLimit    time.Duration // sockets end when the feed has been down for so long; 0 means never
+}
+
+func (c Config) withDefaults() (Config, error) {
+	for name, v := range map[string]int{
+		"message_bytes": c.MessageBytes, "symbols": c.Symbols, "command_rate": c.CommandRate, "command_burst": c.CommandBurst,
+		"connections": c.Connections, "adaptive queue": c.AdaptiveQ, "every queue": c.EveryQ,
+	} {
+		if v < 0 {
+			return c, fmt.Errorf("gateway: %s is %d, want 0 or more", name, v)
+		}
+	}
+	def := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	if len(c.Feeds) == 0 {
+		c.Feeds = []string{"iex", "sip", "test"}
+	}
+	def(&c.MessageBytes, 16<<10)
+	def(&c.Symbols, 1024)
+	def(&c.CommandRate, 10)
+	def(&c.CommandBurst, 20)
+	def(&c.AdaptiveQ, mailbox.AdaptiveLimit)
+	def(&c.EveryQ, mailbox.EveryLimit)
+	if c.AuthTimeout == 0 {
+		c.AuthTimeout = 10 * time.Second
+	}
+	if c.StopTimeout == 0 {
+		c.StopTimeout = 4 * time.Second
+	}
+	return c, nil
+}
+
+// Gateway serves the client protocol over one hub.
+type Gateway struct {
+	cfg     Config
+	hub     *hub.Hub
+	demand  Demand
+	bridges *bridge.Factory
+	log     *slog.Logger
+	metrics *metrics
+	mux     *http.ServeMux
+
+	mu      sync.Mutex
+	closing bool // no socket may begin
+	sockets sync.WaitGroup
+	open    int
+	end     context.CancelCauseFunc
+	ctx     context.Context //nolint:containedctx // the sockets' common fate, which outlives each request
+}
+
+// New makes a gateway.
+func New(cfg Config, h *hub.Hub, demand Demand, log *slog.Logger, reg prometheus.Registerer) (*Gateway, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	g := &Gateway{cfg: cfg, hub: h, demand: demand, log: log, bridges: bridge.NewFactory(h, cfg.Bridge)}
+	if g.metrics, err = newMetrics(g, reg); err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
+	g.mux = http.NewServeMux()
+	g.mux.HandleFunc("/v1/stream", g.native)
+	g.mux.HandleFunc("/v2/{feed}", g.stock)
+	g.mux.HandleFunc("/v1beta3/crypto/{loc}", g.crypto)
+	g.mux.HandleFunc("/", g.unknown)
+	return g, nil
+}
+
+// Run serves on a listener until ctx ends. Then it refuses new sockets, ends
+// those that are there with 1001 and waits for them.
+func (g *Gateway) Run(ctx context.Context, l net.Listener) error {
+	own, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer end(nil)
+	g.mu.Lock()
+	g.ctx, g.end = own, end
+	g.mu.Unlock()
+	srv := &http.Server{
+		Handler:           g.mux,
+		ReadHeaderTimeout: 5 * time.Second,
+		IdleTimeout:       60 * time.Second,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
+		BaseContext:       func(net.Listener) context.Context { return own },
+	}
+	var tasks errgroup.Group
+	tasks.Go(func() error {
+		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			end(&bridge.End{Reason: wire.GoingAway, Err: err})
+			return fmt.Errorf("serve %s: %w", l.Addr(), err)
+		}
+		return nil
+	})
+	tasks.Go(func() error {
+		select {
+		case <-ctx.Done():
+		case <-own.Done():
+		}
+		g.close()
+		end(&bridge.End{Reason: wire.GoingAway, Err: context.Cause(ctx)})
+		timeout, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.StopTimeout)
+		defer cancel()
+		err := srv.Shutdown(timeout)
+		if err != nil {
+			err = errors.Join(fmt.Errorf("stop serving: %w", err), srv.Close())
+		}
+		g.sockets.Wait() // each ends by itself: its farewell is bounded
+		return err
+	})
+	return tasks.Wait()
+}
+
+// admit counts a new socket in, or says why not.
+func (g *Gateway) admit() (context.Context, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closing {
+		return nil, errStopping
+	}
+	if g.cfg.Connections > 0 && g.open >= g.cfg.Connections {
+		return nil, errFull
+	}
+	g.open++
+	g.sockets.Add(1)
+	return g.ctx, nil
+}
+
+func (g *Gateway) dismiss() {
+	g.mu.Lock()
+	g.open--
+	g.mu.Unlock()
+	g.sockets.Done()
+}
+
+func (g *Gateway) close() {
+	g.mu.Lock()
+	g.closing = true
+	g.mu.Unlock()
+}
+
+var (
+	errStopping = errors.New("the gateway is stopping")
+	errFull     = errors.New("the gateway is at its limit of connections")
+)

@@ -1,0 +1,89 @@
+package gateway
+
+import (
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/lzstock/lzstock/internal/wire"
+)
+
+// metrics are what the gateway shows of itself. What hub and bridges count is
+// read when it is asked for.
+type metrics struct {
+	g        *Gateway
+	refused  *prometheus.CounterVec // by cause
+	commands *prometheus.CounterVec // by action
+	errors   *prometheus.CounterVec // by code
+
+	sockets, topics, inbox             *prometheus.Desc
+	ends, writes, bytes, helpers, shed *prometheus.Desc
+	events, delivered, merged          *prometheus.Desc
+}
+
+func newMetrics(g *Gateway, reg prometheus.Registerer) (*metrics, error) {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("lzstock_gateway_"+name, help, labels, nil)
+	}
+	counter := func(name, help, label string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "lzstock_gateway_" + name, Help: help}, []string{label})
+	}
+	m := &metrics{
+		g:         g,
+		refused:   counter("refused_total", "Requests refused before the upgrade.", "cause"),
+		commands:  counter("commands_total", "Commands of clients.", "action"),
+		errors:    counter("command_errors_total", "Commands answered with an error.", "code"),
+		sockets:   desc("sockets", "Open sockets."),
+		topics:    desc("topics", "Topics that the hub holds."),
+		inbox:     desc("inbox_depth", "Batches and commands that wait in the fullest shard's inbox."),
+		ends:      desc("ended_total", "Sockets that have ended.", "reason"),
+		writes:    desc("writes_total", "Write system calls of the shards."),
+		bytes:     desc("written_bytes_total", "Bytes that sockets took at once."),
+		helpers:   desc("busy_total", "Times that a socket did not take everything at once."),
+		shed:      desc("heartbeats_shed_total", "Heartbeats that gave way to data."),
+		events:    desc("events_total", "Events from upstream."),
+		delivered: desc("delivered_total", "Events put into clients' mailboxes."),
+		merged:    desc("conflated_total", "Events that gave way to later ones in mailboxes."),
+	}
+	for _, c := range []prometheus.Collector{m.refused, m.commands, m.errors, m} {
+		if err := reg.Register(c); err != nil {
+			return nil, fmt.Errorf("register metrics: %w", err)
+		}
+	}
+	return m, nil
+}
+
+// Describe sends the descriptions of what Collect reads.
+func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		m.sockets, m.topics, m.inbox, m.ends, m.writes, m.bytes, m.helpers, m.shed, m.events, m.delivered, m.merged,
+	} {
+		ch <- d
+	}
+}
+
+// Collect reads the counts of hub and bridges.
+func (m *metrics) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v int) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v))
+	}
+	count := func(d *prometheus.Desc, v uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	b, h := m.g.bridges.Stats(), m.g.hub.Stats()
+	gauge(m.sockets, b.Open)
+	gauge(m.topics, h.Topics)
+	gauge(m.inbox, h.Inbox)
+	count(m.writes, b.Writes)
+	count(m.bytes, b.Bytes)
+	count(m.helpers, b.Helpers)
+	count(m.shed, b.Shed)
+	count(m.events, h.Events)
+	count(m.delivered, h.Delivered)
+	count(m.merged, h.Merged)
+	for i, n := range b.Ends {
+		if n > 0 {
+			count(m.ends, n, wire.Reason(i).String())
+		}
+	}
+}

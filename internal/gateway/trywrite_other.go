@@ -1,0 +1,13 @@
+//go:build !unix
+
+package gateway
+
+import "net"
+
+// tryWriterOf gives a way to write to conn without waiting.
+func tryWriterOf(conn net.Conn) tryWriter {
+	if t, ok := conn.(tryWriter); ok {
+		return t
+	}
+	return never{}
+}
