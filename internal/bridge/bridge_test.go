@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -50,6 +51,7 @@ func (p *pipe) Write(b []byte, limit time.Duration) (int, error) {
 // talk is a Handler that subscribes to a trade channel and does what it is told.
 type talk struct {
 	symbols []market.Symbol
+	opened  chan<- struct{} // may be nil
 	onText  func(ctx context.Context, b *bridge.Bridge, text string) error
 }
 
@@ -58,7 +60,11 @@ func (h *talk) Open(ctx context.Context, b *bridge.Bridge) error {
 	for _, s := range h.symbols {
 		topics = append(topics, market.Topic{Channel: market.Trades, Symbol: s})
 	}
-	return b.Member().Subscribe(ctx, hub.Subscription{Topics: topics, Snapshot: true}, nil)
+	return b.Member().Subscribe(ctx, hub.Subscription{Topics: topics, Snapshot: true}, func(hub.Result) {
+		if h.opened != nil {
+			h.opened <- struct{}{}
+		}
+	})
 }
 
 func (h *talk) Message(ctx context.Context, b *bridge.Bridge, m bridge.Message) error {
@@ -76,6 +82,7 @@ type stage struct {
 	cancel  context.CancelFunc
 	ctx     context.Context
 	seq     market.Seq
+	sentAt  atomic.Int64 // Unix nanoseconds
 }
 
 func newStage(t *testing.T, cfg bridge.Config) *stage {
@@ -446,6 +453,43 @@ func TestManyVanishAtOnce(t *testing.T) {
 		}
 		if took := time.Since(begin); took != 0 || st.hub.Stats().Members != 0 || st.factory.Stats().Open != 0 {
 			t.Errorf("after %s: %+v", took, st.hub.Stats())
+		}
+	})
+}
+
+// TestStalledClientCostsItselfOnly has one client of a shard stall while 1,000
+// others read: in the bubble's time theirs takes no time at all, as it would not
+// if the shard waited for anybody.
+func TestStalledClientCostsItselfOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := newStage(t, bridge.Config{})
+		stalled := st.connect(&talk{symbols: []market.Symbol{"A"}}, bridge.Options{}, memnet.WithBuffer(128))
+		const healthy, rounds = 1000, 20
+		var late atomic.Int64
+		var readers sync.WaitGroup
+		for range healthy {
+			p := st.connect(&talk{symbols: []market.Symbol{"A"}}, bridge.Options{})
+			readers.Go(func() {
+				for range rounds {
+					_ = p.text()
+					if time.Since(time.Unix(0, st.sentAt.Load())) > 0 {
+						late.Add(1)
+					}
+				}
+			})
+		}
+		synctest.Wait()
+		for range rounds {
+			st.sentAt.Store(time.Now().UnixNano())
+			st.publish("A", "A", "A")
+			time.Sleep(100 * time.Millisecond)
+		}
+		readers.Wait()
+		if late.Load() != 0 {
+			t.Errorf("%d of %d frames came late", late.Load(), healthy*rounds)
+		}
+		if end := <-stalled.end; end.Reason != wire.WriteStalled {
+			t.Errorf("the stalled client ended: %v", end)
 		}
 	})
 }

@@ -1,0 +1,135 @@
+package bridge_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/lzstock/lzstock/internal/bridge"
+	"github.com/lzstock/lzstock/internal/hub"
+	"github.com/lzstock/lzstock/internal/wire"
+	"github.com/lzstock/lzstock/market"
+)
+
+// null is a Conn that takes everything at once and never says anything.
+type null struct {
+	closed chan struct{}
+	once   sync.Once
+	bytes  *atomic.Int64
+}
+
+func (n *null) Read() (bridge.Message, error) {
+	<-n.closed
+	return bridge.Message{}, context.Canceled
+}
+
+func (n *null) TryWrite(p []byte) (int, error) {
+	n.bytes.Add(int64(len(p)))
+	return len(p), nil
+}
+
+func (n *null) Write(p []byte, _ time.Duration) (int, error) { return n.TryWrite(p) }
+
+func (n *null) Close() error {
+	n.once.Do(func() { close(n.closed) })
+	return nil
+}
+
+// fanOut is a hub with sockets that all listen to the same ten symbols.
+type fanOut struct {
+	hub   *hub.Hub
+	bytes atomic.Int64
+	seq   market.Seq
+	stop  func()
+}
+
+func newFanOut(tb testing.TB, sockets int, format wire.Format) *fanOut {
+	tb.Helper()
+	h, err := hub.New(hub.Config{Open: true, Shards: 1, Encode: func(dst []byte, f int, e *market.Event) []byte {
+		return wire.AppendEvent(dst, wire.Format(f), e)
+	}})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	fo := &fanOut{hub: h}
+	ctx, cancel := context.WithCancel(context.Background())
+	factory := bridge.NewFactory(h, bridge.Config{})
+	var hubDone, bridges sync.WaitGroup
+	hubDone.Go(func() { _ = h.Run(ctx) })
+	var symbols []market.Symbol
+	for i := range 10 {
+		symbols = append(symbols, market.Symbol(fmt.Sprintf("S%d", i)))
+	}
+	open := make(chan struct{}, sockets)
+	for range sockets {
+		bridges.Go(func() {
+			conn := &null{closed: make(chan struct{}), bytes: &fo.bytes}
+			t := &talk{symbols: symbols, opened: open}
+			factory.Serve(ctx, conn, t, bridge.Options{Format: format})
+		})
+	}
+	for range sockets {
+		<-open
+	}
+	fo.stop = func() { cancel(); bridges.Wait(); hubDone.Wait() }
+	return fo
+}
+
+// publish sends 64 trades and waits until they have been written.
+func (fo *fanOut) publish(tb testing.TB, payload *market.Trade) {
+	events := make([]market.Event, 64)
+	for i := range events {
+		fo.seq++
+		events[i] = market.Event{Seq: fo.seq, Channel: market.Trades, Symbol: market.Symbol([]string{"S0", "S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9"}[i%10]), Trade: payload}
+	}
+	if err := fo.hub.Publish(tb.Context(), events); err != nil {
+		tb.Fatal(err)
+	}
+	before := fo.bytes.Load()
+	for fo.bytes.Load() == before || fo.hub.Stats().Inbox > 0 {
+		if _, _, err := fo.hub.Snapshot(tb.Context(), nil); err != nil {
+			tb.Fatal(err)
+		}
+	}
+}
+
+var payload = &market.Trade{ID: 96921, Exchange: "D", Price: 126_550_000_000, Size: market.Scale, Time: time.Unix(1_614_009_104, 208e6).UTC(), Conditions: []string{"@"}, Tape: "C"}
+
+// BenchmarkFanOut gives the cost of an event on its way from Publish to the
+// socket's bytes, without the socket: mailbox, encoding, frame.
+func BenchmarkFanOut(b *testing.B) {
+	for _, format := range []wire.Format{wire.JSONNative, wire.MsgPackNative} {
+		for _, sockets := range []int{1, 100, 1000} {
+			b.Run(fmt.Sprintf("%s/%d", format, sockets), func(b *testing.B) {
+				fo := newFanOut(b, sockets, format)
+				defer fo.stop()
+				b.ReportAllocs()
+				for b.Loop() {
+					fo.publish(b, payload)
+				}
+				deliveries := float64(b.N) * 64 * float64(sockets)
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/deliveries, "ns/delivery")
+			})
+		}
+	}
+}
+
+// TestNoAllocationsAnEvent holds that what is allocated between Publish and the
+// sockets does not grow with the sockets: a batch costs its few slices.
+func TestNoAllocationsAnEvent(t *testing.T) {
+	const sockets, deliveries = 200, 200 * 64
+	fo := newFanOut(t, sockets, wire.JSONNative)
+	defer fo.stop()
+	for range 10 {
+		fo.publish(t, payload) // buffers and rings grow to their size
+	}
+	allocs := testing.AllocsPerRun(50, func() { fo.publish(t, payload) })
+	// The race detector makes the pool of buffers forget some: less than one a
+	// socket and batch, where one an event would be 64.
+	if each := allocs / deliveries; each > 0.05 {
+		t.Errorf("%.0f allocations for %d deliveries: %.3f each", allocs, deliveries, each)
+	}
+}
