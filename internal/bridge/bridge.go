@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"runtime/debug"
 	"sync"
@@ -30,7 +29,6 @@ type Config struct {
 	CloseWait      time.Duration // how long the farewell may take; 0 means 1 s
 	LaneLimit      int           // bytes of control frames that may wait; 0 means 64 KiB
 	FrameLimit     int           // a frame gets no further events beyond so many bytes; 0 means 64 KiB
-	Logger         *slog.Logger  // for what only an operator can mend; nil: discarded
 }
 
 func (c Config) withDefaults() Config {
@@ -50,9 +48,6 @@ func (c Config) withDefaults() Config {
 	}
 	if c.FrameLimit == 0 {
 		c.FrameLimit = 64 << 10
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c
 }
@@ -88,6 +83,7 @@ type Handler interface {
 
 // Options are what one bridge has of its own.
 type Options struct {
+	ID        string // names the connection in logs, and to the client where something failed here
 	Format    wire.Format
 	Mailbox   mailbox.Options
 	Interval  time.Duration // least time between two frames of data; 0: none
@@ -280,7 +276,11 @@ func (b *Bridge) farewell(ctx context.Context) {
 func (b *Bridge) goodbye(reason wire.Reason) []byte {
 	frames := b.lane
 	if code := reason.Code(); code != 0 {
-		frames = wire.AppendFrame(frames, b.opts.Format.Opcode(), wire.AppendError(nil, b.opts.Format, wire.ErrorMessage{Code: code}))
+		m := wire.ErrorMessage{Code: code}
+		if reason == wire.Internal { // its text is for the log alone
+			m.Detail = "connection " + b.opts.ID
+		}
+		frames = wire.AppendFrame(frames, b.opts.Format.Opcode(), wire.AppendError(nil, b.opts.Format, m))
 	}
 	return wire.AppendClose(frames, reason.CloseCode(), reason.Text())
 }

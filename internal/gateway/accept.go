@@ -16,6 +16,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/lzstock/lzstock/internal/bridge"
+	"github.com/lzstock/lzstock/internal/hub"
 	"github.com/lzstock/lzstock/internal/wire"
 )
 
@@ -167,16 +168,22 @@ func (g *Gateway) serve(ctx context.Context, conn net.Conn, early []byte, d *dia
 		defer g.dismiss()
 		defer d.close()
 		end := g.bridges.Serve(ctx, sock, d, d.options())
-		g.ended(ctx, peer, end)
+		g.ended(ctx, d.id, peer, end)
 	})
 }
 
 // ended logs a bridge's end as loudly as its reason deserves.
-func (g *Gateway) ended(ctx context.Context, peer string, end *bridge.End) {
+func (g *Gateway) ended(ctx context.Context, id, peer string, end *bridge.End) {
 	level := slog.LevelDebug
+	attrs := []slog.Attr{slog.String("conn", id), slog.String("peer", peer), slog.String("reason", end.Reason.String())}
+	if end.Err != nil {
+		attrs = append(attrs, slog.Any("error", end.Err))
+	}
 	if end.Reason == wire.Internal {
 		level = slog.LevelError
+		if p, ok := errors.AsType[*hub.PanicError](end.Err); ok {
+			attrs = append(attrs, slog.String("stack", string(p.Stack)))
+		}
 	}
-	g.log.LogAttrs(ctx, level, "socket ended",
-		slog.String("reason", end.Reason.String()), slog.String("peer", peer), slog.Any("error", end.Err))
+	g.log.LogAttrs(ctx, level, "socket ended", attrs...)
 }

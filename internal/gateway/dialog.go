@@ -27,6 +27,7 @@ const abuse = 20
 // dialog speaks the client protocol on one socket. Its reader alone calls it.
 type dialog struct {
 	g        *Gateway
+	id       string // of the connection
 	format   wire.Format
 	limiter  *rate.Limiter
 	first    wire.Command // from the query: subscribed at once
@@ -50,7 +51,7 @@ func (g *Gateway) newDialog(f wire.Format, query url.Values) (*dialog, error) {
 		}
 	}
 	d := &dialog{
-		g: g, format: f, first: first, delivery: wire.Adaptive,
+		g: g, id: rand.Text()[:12], format: f, first: first, delivery: wire.Adaptive,
 		limiter: rate.NewLimiter(rate.Limit(g.cfg.CommandRate), g.cfg.CommandBurst),
 		topics:  map[market.Topic]struct{}{}, symbols: map[market.Symbol]int{},
 	}
@@ -82,7 +83,7 @@ func (d *dialog) apply(o wire.Options) bool {
 // options gives what the bridge begins with.
 func (d *dialog) options() bridge.Options {
 	return bridge.Options{
-		Format: d.format, Mailbox: d.mailbox(), Interval: d.interval, Heartbeat: d.first.Heartbeat,
+		ID: d.id, Format: d.format, Mailbox: d.mailbox(), Interval: d.interval, Heartbeat: d.first.Heartbeat,
 	}
 }
 
@@ -101,7 +102,7 @@ func (d *dialog) mailbox() mailbox.Options {
 func (d *dialog) Open(ctx context.Context, b *bridge.Bridge) error {
 	cfg := &d.g.cfg
 	hello := wire.Connected{
-		Conn: rand.Text()[:12], Epoch: d.g.demand.Epoch(),
+		Conn: d.id, Epoch: d.g.demand.Epoch(),
 		Ping: d.g.bridges.Config().PingEvery, MaxAge: d.g.bridges.Config().MaxAge,
 		Limits: wire.Limits{Symbols: cfg.Symbols, CommandsPerSecond: cfg.CommandRate, MessageBytes: cfg.MessageBytes},
 	}
