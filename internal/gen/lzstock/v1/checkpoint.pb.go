@@ -24,20 +24,22 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Checkpoint is a monitor's state at one place of the feed.
+// Checkpoint is a monitor's state at one place of the feed, and what it takes to
+// read the history right before it again.
 type Checkpoint struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The last place that has been read.
 	Position *Position `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
-	// The last event of each topic that has one, ascending by seq.
-	Values []*Event `protobuf:"bytes,2,rep,name=values,proto3" json:"values,omitempty"`
-	// Place after which derived holds every derived event.
-	DerivedAfter uint64 `protobuf:"varint,3,opt,name=derived_after,json=derivedAfter,proto3" json:"derived_after,omitempty"`
-	// Derived events up to position, ascending by seq.
+	// A place a little before it. What came between the two is on the bus, but for
+	// derived.
+	Base uint64 `protobuf:"varint,2,opt,name=base,proto3" json:"base,omitempty"`
+	// The last event of each topic at base, ascending by seq.
+	Values []*Event `protobuf:"bytes,3,rep,name=values,proto3" json:"values,omitempty"`
+	// Derived events between base and position, ascending by seq.
 	Derived []*Event `protobuf:"bytes,4,rep,name=derived,proto3" json:"derived,omitempty"`
 	// The time zone in which days begin.
 	Zone string `protobuf:"bytes,5,opt,name=zone,proto3" json:"zone,omitempty"`
-	// What bars are being built of.
+	// What bars are being built of, at position.
 	Sources       []*BarSource `protobuf:"bytes,6,rep,name=sources,proto3" json:"sources,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -80,18 +82,18 @@ func (x *Checkpoint) GetPosition() *Position {
 	return nil
 }
 
+func (x *Checkpoint) GetBase() uint64 {
+	if x != nil {
+		return x.Base
+	}
+	return 0
+}
+
 func (x *Checkpoint) GetValues() []*Event {
 	if x != nil {
 		return x.Values
 	}
 	return nil
-}
-
-func (x *Checkpoint) GetDerivedAfter() uint64 {
-	if x != nil {
-		return x.DerivedAfter
-	}
-	return 0
 }
 
 func (x *Checkpoint) GetDerived() []*Event {
@@ -522,12 +524,12 @@ var File_lzstock_v1_checkpoint_proto protoreflect.FileDescriptor
 const file_lzstock_v1_checkpoint_proto_rawDesc = "" +
 	"\n" +
 	"\x1blzstock/v1/checkpoint.proto\x12\n" +
-	"lzstock.v1\x1a\x17lzstock/v1/market.proto\"\x80\x02\n" +
+	"lzstock.v1\x1a\x17lzstock/v1/market.proto\"\xef\x01\n" +
 	"\n" +
 	"Checkpoint\x120\n" +
-	"\bposition\x18\x01 \x01(\v2\x14.lzstock.v1.PositionR\bposition\x12)\n" +
-	"\x06values\x18\x02 \x03(\v2\x11.lzstock.v1.EventR\x06values\x12#\n" +
-	"\rderived_after\x18\x03 \x01(\x04R\fderivedAfter\x12+\n" +
+	"\bposition\x18\x01 \x01(\v2\x14.lzstock.v1.PositionR\bposition\x12\x12\n" +
+	"\x04base\x18\x02 \x01(\x04R\x04base\x12)\n" +
+	"\x06values\x18\x03 \x03(\v2\x11.lzstock.v1.EventR\x06values\x12+\n" +
 	"\aderived\x18\x04 \x03(\v2\x11.lzstock.v1.EventR\aderived\x12\x12\n" +
 	"\x04zone\x18\x05 \x01(\tR\x04zone\x12/\n" +
 	"\asources\x18\x06 \x03(\v2\x15.lzstock.v1.BarSourceR\asources\"\xad\x01\n" +

@@ -1,0 +1,84 @@
+package monitor
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Defaults of Config.
+const (
+	DefaultCheckpointEvery = 30 * time.Second
+	DefaultStretch         = 2000
+	DefaultHistory         = 1024
+	DefaultMaxTopics       = 65536
+	DefaultQueue           = 65536
+)
+
+// Config configures a Monitor. Its zero value works.
+type Config struct {
+	// Replica is the monitor's name in logs; empty means none.
+	Replica string
+	// Zone is where the days of day bars begin; nil means UTC.
+	Zone *time.Location
+	// CheckpointEvery is how often the state is saved; 0 means 30 s, a negative
+	// value never.
+	CheckpointEvery time.Duration
+	// CheckpointName is the name of the checkpoint. Replicas over one bus share
+	// it. Empty means "monitor".
+	CheckpointName string
+	// Stretch is how many batches before the checkpoint a start reads into the
+	// history at least, and twice as many at most, for gateways that resume; 0
+	// means 2,000, a negative value none.
+	Stretch int
+	// History is how many recent events a topic keeps for streams that resume; 0
+	// means 1,024.
+	History int
+	// Shards is the number of goroutines that share the streams; 0 means one a
+	// processor.
+	Shards int
+	// MaxTopics is the greatest number of topics of one stream or call; 0 means
+	// 65,536.
+	MaxTopics int
+	// Queue is how many events may wait for one stream before a Watch stream
+	// conflates and a StreamPrices stream ends; 0 means 65,536.
+	Queue int
+	// Logger gets what happens; nil means nobody.
+	Logger *slog.Logger
+	// Registry gets the metrics; nil means nobody.
+	Registry prometheus.Registerer
+}
+
+func (c Config) withDefaults() (Config, error) {
+	if c.History < 0 || c.Shards < 0 || c.MaxTopics < 0 || c.Queue < 0 {
+		return c, fmt.Errorf("monitor: history %d, shards %d, topics %d and queue %d must not be negative",
+			c.History, c.Shards, c.MaxTopics, c.Queue)
+	}
+	set := func(v *int, otherwise int) {
+		if *v == 0 {
+			*v = otherwise
+		}
+	}
+	set(&c.Stretch, DefaultStretch)
+	set(&c.History, DefaultHistory)
+	set(&c.MaxTopics, DefaultMaxTopics)
+	set(&c.Queue, DefaultQueue)
+	if c.CheckpointEvery == 0 {
+		c.CheckpointEvery = DefaultCheckpointEvery
+	}
+	if c.CheckpointEvery < 0 || c.Stretch < 0 {
+		c.Stretch = 0
+	}
+	if c.CheckpointName == "" {
+		c.CheckpointName = "monitor"
+	}
+	if c.Zone == nil {
+		c.Zone = time.UTC
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c, nil
+}

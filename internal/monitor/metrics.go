@@ -1,0 +1,104 @@
+package monitor
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/lzstock/lzstock/internal/monitor/bars"
+	"github.com/lzstock/lzstock/market"
+)
+
+type metrics struct {
+	events   [market.NumChannels]prometheus.Counter
+	batches  prometheus.Counter
+	position prometheus.Gauge
+	state    prometheus.Gauge
+	rereads  prometheus.Counter
+	gaps     prometheus.Counter
+	lost     prometheus.Counter
+	late     prometheus.Counter
+	wild     prometheus.Counter
+	back     prometheus.Counter
+	saved    *prometheus.CounterVec
+	size     prometheus.Gauge
+	restored *prometheus.CounterVec
+	streams  *prometheus.GaugeVec
+	calls    *prometheus.CounterVec
+}
+
+// newMetrics registers the monitor's metrics; registry may be nil.
+func newMetrics(registry prometheus.Registerer, m *Monitor) (*metrics, error) {
+	if registry == nil {
+		registry = prometheus.NewRegistry()
+	}
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts(opts(name, help)))
+	}
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts(opts(name, help)))
+	}
+	events := prometheus.NewCounterVec(prometheus.CounterOpts(opts("events_total", "Events published to the hub, derived ones included.")), []string{"channel"})
+	x := &metrics{
+		batches:  counter("batches_total", "Batches read from the bus and published."),
+		position: gauge("position", "The last place of the feed that has been read."),
+		state:    gauge("feed_state", "0 while starting, 1 live, 2 stale, 3 down."),
+		rereads:  counter("rereads_total", "Times that reading the bus ended and began again."),
+		gaps:     counter("gaps_total", "Times that events were no longer held when they were to be read."),
+		lost:     counter("lost_batches_total", "Batches that were no longer held when they were to be read."),
+		late:     counter("late_trades_total", "Trades too late to correct their minute bar."),
+		wild:     counter("wild_times_total", "Events left out of the bars because nothing confirmed their time."),
+		back:     counter("watermark_resets_total", "Times that a source's time was moved back."),
+		saved:    prometheus.NewCounterVec(prometheus.CounterOpts(opts("checkpoints_total", "Checkpoints, by outcome.")), []string{"outcome"}),
+		size:     gauge("checkpoint_bytes", "Size of the last checkpoint."),
+		restored: prometheus.NewCounterVec(prometheus.CounterOpts(opts("starts_total", "Starts, by what they began from.")), []string{"from"}),
+		streams:  prometheus.NewGaugeVec(prometheus.GaugeOpts(opts("streams", "Open streams.")), []string{"method"}),
+		calls:    prometheus.NewCounterVec(prometheus.CounterOpts(opts("calls_total", "Finished gRPC calls.")), []string{"method", "code"}),
+	}
+	merged := prometheus.NewCounterFunc(prometheus.CounterOpts(opts("merged_events_total",
+		"Events that gave way to later ones because a stream was slow, since the epoch began.")), func() float64 { return float64(m.hubStats().Merged) })
+	inbox := prometheus.NewGaugeFunc(prometheus.GaugeOpts(opts("hub_inbox", "Batches and commands that wait for the fullest shard.")),
+		func() float64 { return float64(m.hubStats().Inbox) })
+	topics := prometheus.NewGaugeFunc(prometheus.GaugeOpts(opts("hub_topics", "Topics that the hub holds.")),
+		func() float64 { return float64(m.hubStats().Topics) })
+	var errs []error
+	for _, c := range []prometheus.Collector{
+		events, x.batches, x.position, x.state, x.rereads, x.gaps, x.lost, x.late, x.wild, x.back,
+		x.saved, x.size, x.restored, x.streams, x.calls, merged, inbox, topics,
+	} {
+		errs = append(errs, registry.Register(c))
+	}
+	for _, c := range market.Channels() {
+		x.events[c] = events.WithLabelValues(c.String())
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, fmt.Errorf("register the monitor's metrics: %w", err)
+	}
+	return x, nil
+}
+
+func opts(name, help string) prometheus.Opts {
+	return prometheus.Opts{Namespace: "lzstock", Subsystem: "monitor", Name: name, Help: help}
+}
+
+// published counts the events of one batch, by channel.
+func (x *metrics) published(events []market.Event) {
+	var n [market.NumChannels]int
+	for i := range events {
+		n[events[i].Channel]++
+	}
+	for c, count := range n {
+		if count > 0 {
+			x.events[c].Add(float64(count))
+		}
+	}
+	x.batches.Inc()
+}
+
+// bars counts what a builder did since the last time.
+func (x *metrics) bars(before, now bars.Stats) {
+	x.late.Add(float64(now.Late - before.Late))
+	x.wild.Add(float64(now.Wild - before.Wild))
+	x.back.Add(float64(now.Back - before.Back))
+}

@@ -1,0 +1,252 @@
+package monitor
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"slices"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	pb "github.com/lzstock/lzstock/internal/gen/lzstock/v1"
+	"github.com/lzstock/lzstock/internal/hub"
+	"github.com/lzstock/lzstock/internal/mailbox"
+	"github.com/lzstock/lzstock/internal/marketpb"
+	"github.com/lzstock/lzstock/market"
+)
+
+const (
+	progressAfter = 250 * time.Millisecond // of silence
+	aheadPatience = time.Second            // for a replica that has read less than a caller saw
+	aheadPoll     = 10 * time.Millisecond
+)
+
+// Watch serves one Watch stream: this goroutine sends, another one receives.
+func (s *service) Watch(stream pb.MarketMonitor_WatchServer) error {
+	e, err := s.engine()
+	if err != nil {
+		return err
+	}
+	ctx, end := context.WithCancelCause(stream.Context())
+	defer end(nil)
+	w := &watch{engine: e, stream: stream, sink: newSink(e.epoch, end), carried: map[market.Topic]struct{}{}}
+	if w.member, err = e.hub.Join(ctx, w.sink, e.queue(mailbox.Adaptive)); err != nil {
+		return s.failure(ctx, err)
+	}
+	defer w.member.Leave()
+	s.metrics.streams.WithLabelValues("Watch").Inc()
+	defer s.metrics.streams.WithLabelValues("Watch").Dec()
+
+	if err := w.welcome(ctx); err != nil {
+		return s.failure(ctx, err)
+	}
+	// Recv returns when this handler has, so that the server waits for it, not
+	// the handler.
+	s.readers.Go(func() { s.guard(ctx, end, func() { end(w.receive(ctx)) }) })
+	return s.failure(ctx, w.send(ctx))
+}
+
+// watch is one Watch stream.
+type watch struct {
+	*engine
+	stream  pb.MarketMonitor_WatchServer
+	sink    *sink
+	member  *hub.Member
+	carried map[market.Topic]struct{} // the receiver's own
+}
+
+// welcome opens the stream: whatever was announced by now comes second.
+func (w *watch) welcome(ctx context.Context) error {
+	return w.member.Subscribe(ctx, hub.Subscription{}, func(r hub.Result) {
+		hello := &pb.WatchResponse{Kind: &pb.WatchResponse_Welcome{Welcome: &pb.Welcome{
+			Position: marketpb.Position(market.Position{Epoch: w.epoch, Seq: r.At}), Replica: w.cfg.Replica,
+		}}}
+		w.sink.control = slices.Insert(w.sink.control, 0, hello)
+		w.sink.open = true
+	})
+}
+
+// receive takes requests until the stream ends. A caller that has no more of
+// them goes on listening, and the error is nil.
+func (w *watch) receive(ctx context.Context) error {
+	for {
+		req, err := w.stream.Recv()
+		if errors.Is(err, io.EOF) {
+			<-ctx.Done()
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := w.request(ctx, req); err != nil {
+			return err
+		}
+	}
+}
+
+func (w *watch) request(ctx context.Context, req *pb.WatchRequest) error {
+	drop, err := topicsOf(req.GetDrop())
+	if err != nil {
+		return err
+	}
+	add, err := topicsOf(req.GetAdd())
+	if err != nil {
+		return err
+	}
+	for _, t := range drop {
+		delete(w.carried, t)
+	}
+	for _, t := range add {
+		w.carried[t] = struct{}{}
+	}
+	if len(w.carried) > w.cfg.MaxTopics {
+		return status.Errorf(codes.ResourceExhausted, "%d topics are too many for one stream: at most %d", len(w.carried), w.cfg.MaxTopics)
+	}
+	if len(drop) > 0 {
+		if err := w.member.Unsubscribe(ctx, drop, nil); err != nil {
+			return err
+		}
+	}
+	sub := hub.Subscription{Topics: add, Snapshot: true}
+	var gap *market.Gap
+	if since := marketpb.FromPosition(req.GetSince()); req.GetSince() != nil && len(add) > 0 {
+		switch ok, err := w.reach(ctx, since); {
+		case err != nil:
+			return err
+		case ok:
+			sub.Resume, sub.Since, sub.Snapshot = true, since.Seq, false
+			gap = &market.Gap{Reason: market.GapExpired, From: since}
+		default:
+			gap = &market.Gap{Reason: market.GapEpoch, From: since, Topics: add}
+		}
+	}
+	return w.member.Subscribe(ctx, sub, func(r hub.Result) {
+		s, answered := w.sink, add
+		if sub.Resume {
+			gap.Topics, answered = r.Missed, r.Missed
+		}
+		if gap != nil && len(gap.Topics) > 0 {
+			gap.To = market.Position{Epoch: w.epoch, Seq: r.At}
+			s.control = append(s.control, gapMessage(gap))
+		}
+		if len(answered) > 0 {
+			s.answered, s.final = append(s.answered, answered...), true
+		}
+		s.added = append(s.added, request{id: req.GetId(), at: r.At})
+	})
+}
+
+// reach reports whether a place can be resumed from, as far as epoch and
+// progress tell. It waits a little where another replica was faster.
+func (e *engine) reach(ctx context.Context, since market.Position) (bool, error) {
+	if since.Epoch != e.epoch {
+		return false, nil
+	}
+	for waited := time.Duration(0); since.Seq > e.position().Seq; waited += aheadPoll {
+		if waited >= aheadPatience {
+			return false, nil
+		}
+		if err := sleep(ctx, aheadPoll); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// send passes frames on until ctx ends.
+func (w *watch) send(ctx context.Context) error {
+	silence := time.NewTimer(progressAfter)
+	defer silence.Stop()
+	for {
+		select {
+		case f := <-w.sink.frames:
+			for m := range w.messages(f) {
+				if err := w.stream.Send(m); err != nil {
+					return err
+				}
+			}
+			if err := w.member.Do(ctx, w.sink.release); err != nil {
+				return err
+			}
+		case <-silence.C:
+			if err := w.member.Subscribe(ctx, hub.Subscription{}, w.sink.progress); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		silence.Reset(progressAfter)
+	}
+}
+
+// messages gives what a frame is on a Watch stream.
+func (w *watch) messages(f *frame) iter.Seq[*pb.WatchResponse] {
+	return func(yield func(*pb.WatchResponse) bool) {
+		for _, m := range f.control {
+			if !yield(m) {
+				return
+			}
+		}
+		if len(f.snapshots) > 0 || f.final {
+			topics := f.answered
+			if !f.final { // more snapshots follow: answer for those in here
+				for _, d := range f.snapshots {
+					topics = append(topics, d.Item.Event().Topic())
+				}
+			}
+			if !yield(&pb.WatchResponse{Kind: &pb.WatchResponse_Snapshots{Snapshots: &pb.Snapshots{
+				Topics: marketpb.Topics(topics), Events: events(f.snapshots),
+			}}}) {
+				return
+			}
+		}
+		for part := range parts(f.events) {
+			if !yield(&pb.WatchResponse{Kind: &pb.WatchResponse_Batch{Batch: &pb.EventBatch{Events: events(part)}}}) {
+				return
+			}
+		}
+		for _, id := range f.added {
+			if !yield(&pb.WatchResponse{Kind: &pb.WatchResponse_Added{Added: &pb.Added{Id: id}}}) {
+				return
+			}
+		}
+		if !f.progress.IsZero() {
+			yield(&pb.WatchResponse{Kind: &pb.WatchResponse_Progress{Progress: &pb.Progress{Position: marketpb.Position(f.progress)}}})
+		}
+	}
+}
+
+// parts cuts events into messages, never between events of one position.
+func parts(list []mailbox.Delivery) iter.Seq[[]mailbox.Delivery] {
+	return func(yield func([]mailbox.Delivery) bool) {
+		for len(list) > 0 {
+			n := min(frameEvents, len(list))
+			for n < len(list) && list[n].Item.Event().Seq == list[n-1].Item.Event().Seq {
+				n++
+			}
+			if !yield(list[:n]) {
+				return
+			}
+			list = list[n:]
+		}
+	}
+}
+
+// events gives the protobuf form of what leaves a mailbox.
+func events(list []mailbox.Delivery) []*pb.Event {
+	out := make([]*pb.Event, len(list))
+	slab := make([]pb.Event, len(list))
+	for i, d := range list {
+		m := &slab[i]
+		marketpb.Fill(m, d.Item.Event())
+		m.Prev, m.Merged = uint64(d.Prev), 0
+		if d.Merged > 1 {
+			m.Merged = d.Merged
+		}
+		out[i] = m
+	}
+	return out
+}

@@ -1,0 +1,299 @@
+package monitor_test
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/lzstock/lzstock/internal/bus"
+	pb "github.com/lzstock/lzstock/internal/gen/lzstock/v1"
+	"github.com/lzstock/lzstock/internal/memnet"
+	"github.com/lzstock/lzstock/internal/monitor"
+	"github.com/lzstock/lzstock/market"
+)
+
+func memory() memoryLog { return memoryLog{Memory: bus.NewMemory(bus.MemoryConfig{})} }
+
+func TestWatchInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := begin(t, memory(), monitor.Config{Replica: "r1"}).live()
+		publish(t, f.bus, "x", trade("A", 0, 10), trade("B", 1, 20), trade("A", 2, 11))
+		w := f.watch(&pb.WatchRequest{Id: 7, Add: topics(market.Trades, "A", "NONE")})
+		got := w.take()
+		if diff := cmp.Diff([]string{"welcome", "feed STATE_LIVE", "snapshots 1", "added 7"}, kinds(got)); diff != "" {
+			t.Fatalf("at first:\n%s", diff)
+		}
+		hello := got[0].GetWelcome()
+		if hello.GetReplica() != "r1" || hello.GetPosition().GetSeq() != 258 || hello.GetPosition().GetEpoch() != uint64(f.bus.Epoch()) {
+			t.Errorf("welcome %v", hello)
+		}
+		snap := got[2].GetSnapshots()
+		if e := snap.GetEvents()[0]; e.GetSeq() != 258 || e.GetPrev() != 0 || e.GetTrade().GetPrice() != 11*market.Scale {
+			t.Errorf("snapshot %v", e)
+		}
+		if s := fmt.Sprint(snap.GetTopics()[0].GetSymbols()); s != "[A NONE]" {
+			t.Errorf("answered for %s", s)
+		}
+
+		publish(t, f.bus, "x", trade("B", 3, 21), trade("A", 4, 12), trade("NONE", 5, 1), trade("A", 6, 13))
+		got = w.take()
+		var seqs []string
+		for _, e := range batched(got) {
+			seqs = append(seqs, fmt.Sprintf("%s %d<%d", e.GetSymbol(), e.GetSeq(), e.GetPrev()))
+		}
+		if diff := cmp.Diff([]string{"A 513<258", "NONE 514<0", "A 515<513"}, seqs); diff != "" || len(got) != 1 {
+			t.Errorf("%d messages:\n%s", len(got), diff)
+		}
+
+		w.send(&pb.WatchRequest{Id: 8, Drop: topics(market.Trades, "A"), Add: topics(market.Trades, "B")})
+		if diff := cmp.Diff([]string{"snapshots 1", "added 8"}, kinds(w.take())); diff != "" {
+			t.Errorf("the second request:\n%s", diff)
+		}
+		publish(t, f.bus, "x", trade("A", 7, 14), trade("B", 8, 22))
+		if got := batched(w.take()); len(got) != 1 || got[0].GetSymbol() != "B" || got[0].GetPrev() != 512 {
+			t.Errorf("after the drop: %v", got)
+		}
+
+		// Drops come before adds: a topic in both is there, and afresh.
+		w.send(&pb.WatchRequest{Id: 9, Drop: topics(market.Trades, "B"), Add: topics(market.Trades, "B")})
+		if diff := cmp.Diff([]string{"snapshots 1", "added 9"}, kinds(w.take())); diff != "" {
+			t.Errorf("dropped and added:\n%s", diff)
+		}
+		// Nothing asked for is taken note of, too.
+		w.send(&pb.WatchRequest{Id: 10, Drop: topics(market.Quotes, "B")})
+		if diff := cmp.Diff([]string{"added 10"}, kinds(w.take())); diff != "" {
+			t.Errorf("a drop of nothing:\n%s", diff)
+		}
+		// A caller that has no more requests goes on listening.
+		if err := w.stream.CloseSend(); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		publish(t, f.bus, "x", trade("B", 9, 23))
+		if got := batched(w.take()); len(got) != 1 {
+			t.Errorf("after CloseSend: %v, %v", got, w.ended())
+		}
+	})
+}
+
+func TestWatchProgressInSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := begin(t, memory(), monitor.Config{}).live()
+		w := f.watch(&pb.WatchRequest{Id: 1, Add: topics(market.Trades, "A")})
+		w.take()
+		publish(t, f.bus, "x", trade("B", 0, 1))
+		time.Sleep(10 * time.Minute)
+		got := w.take()
+		if n := len(got); n < 4*600-1 || n > 4*600 {
+			t.Errorf("%d messages in ten minutes", n)
+		}
+		for _, m := range got {
+			if m.GetProgress().GetPosition().GetSeq() != 256 {
+				t.Fatalf("progress %v", m)
+			}
+		}
+	})
+}
+
+// TestWatchWhilePublishing joins in the middle of a fast feed: snapshot and
+// events fit, for topics added by name and by wildcard.
+func TestWatchWhilePublishing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := begin(t, memory(), monitor.Config{Shards: 2}).live()
+		const n = 3000
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for i := range n {
+				b := bus.Batch{Source: "x", Events: []market.Event{
+					trade("A", time.Duration(i)*time.Millisecond, market.Price(i)), trade("B", time.Duration(i)*time.Millisecond, market.Price(i)),
+				}}
+				if _, err := f.bus.Publish(t.Context(), b); err != nil {
+					t.Error(err)
+				}
+				if i%50 == 0 {
+					time.Sleep(time.Millisecond)
+				}
+			}
+		})
+		var watches []*watch
+		for i := range 10 {
+			time.Sleep(5 * time.Millisecond)
+			watches = append(watches, f.watch(&pb.WatchRequest{Id: 1, Add: topics(market.Trades, []string{"A", "*"}[i%2])}))
+		}
+		wg.Wait()
+		for i, w := range watches {
+			last := map[string]uint64{}
+			count := 0
+			for _, m := range w.take() {
+				for _, e := range m.GetSnapshots().GetEvents() {
+					last[e.GetSymbol()] = e.GetSeq()
+				}
+				for _, e := range m.GetBatch().GetEvents() {
+					before, known := last[e.GetSymbol()]
+					if e.GetPrev() != before || known && before > 0 && e.GetSeq() != before+market.BatchLimit || e.GetMerged() != 0 {
+						t.Fatalf("watch %d: %v after %d", i, e, before)
+					}
+					last[e.GetSymbol()] = e.GetSeq()
+					count++
+				}
+			}
+			if last["A"] != n*market.BatchLimit || i%2 == 1 && last["B"] != n*market.BatchLimit+1 || count == 0 {
+				t.Errorf("watch %d ended at %v after %d events", i, last, count)
+			}
+		}
+	})
+}
+
+// TestSlowWatchConflates: who does not read gets the last event of each topic,
+// and counts that add up; nobody else notices.
+func TestSlowWatchConflates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := begin(t, memory(), monitor.Config{Queue: 500}, memnet.WithBuffer(1<<16)).live()
+		slow := f.open(&pb.WatchRequest{Id: 1, Add: topics(market.Trades, "A", "B")})
+		quick := f.watch(&pb.WatchRequest{Id: 1, Add: topics(market.Trades, "B")})
+		synctest.Wait()
+		const n = 8000
+		for i := range n {
+			publish(t, f.bus, "x", trade("A", time.Duration(i)*time.Millisecond, market.Price(i)), trade("B", time.Duration(i)*time.Millisecond, market.Price(i)))
+			if i%100 == 0 {
+				synctest.Wait()
+			}
+		}
+		if got := batched(quick.take()); len(got) != n {
+			t.Errorf("the quick one got %d of %d", len(got), n)
+		}
+		slow.wg.Go(slow.read)
+		sum, conflated := map[string]int{}, 0
+		last := map[string]uint64{}
+		for _, e := range batched(slow.take()) {
+			sum[e.GetSymbol()] += int(max(1, e.GetMerged()))
+			if e.GetMerged() > 1 {
+				conflated++
+			}
+			if e.GetPrev() != last[e.GetSymbol()] {
+				t.Fatalf("%v after %d", e, last[e.GetSymbol()])
+			}
+			last[e.GetSymbol()] = e.GetSeq()
+		}
+		if conflated == 0 || sum["A"] != n || sum["B"] != n || last["A"] != n*market.BatchLimit {
+			t.Errorf("%d conflated, sums %v, last %v", conflated, sum, last)
+		}
+		// Having caught up, it gets each event again.
+		publish(t, f.bus, "x", trade("A", time.Hour/2, 1))
+		publish(t, f.bus, "x", trade("A", time.Hour/2, 2))
+		if got := batched(slow.take()); len(got) != 2 {
+			t.Errorf("afterwards: %v", got)
+		}
+	})
+}
+
+// TestManySnapshots takes more than a frame holds.
+func TestManySnapshots(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := begin(t, memory(), monitor.Config{}).live()
+		const n = 2500
+		for i := range n {
+			publish(t, f.bus, "x", trade(market.Symbol(fmt.Sprintf("S%04d", i)), time.Duration(i), 1))
+		}
+		w := f.live().watch(&pb.WatchRequest{Id: 1, Add: topics(market.Trades, "*")})
+		got := w.take()
+		if diff := cmp.Diff([]string{"welcome", "feed STATE_LIVE", "snapshots 1024", "snapshots 1024", "snapshots 452", "added 1"}, kinds(got)); diff != "" {
+			t.Fatal(diff)
+		}
+		if s := got[3].GetSnapshots(); len(s.GetTopics()[0].GetSymbols()) != 1024 {
+			t.Errorf("the second answers for %v", s.GetTopics())
+		}
+		if s := got[4].GetSnapshots(); s.GetTopics()[0].GetSymbols()[0] != "*" {
+			t.Errorf("the last answers for %v", s.GetTopics())
+		}
+		// A minute closes: 2,500 bars at one place travel together.
+		w.send(&pb.WatchRequest{Id: 2, Add: topics(market.Bars, "*"), Drop: topics(market.Trades, "*")})
+		w.take()
+		publish(t, f.bus, "x", quote("A", 2*time.Minute, 1))
+		if diff := cmp.Diff([]string{"batch 2500"}, kinds(w.take())); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestWatchRefuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := begin(t, memory(), monitor.Config{MaxTopics: 3}).live()
+		for _, c := range []struct {
+			name string
+			req  *pb.WatchRequest
+			code codes.Code
+			text string
+		}{
+			{"channel", &pb.WatchRequest{Add: topics(0, "A")}, codes.InvalidArgument, "CHANNEL_UNSPECIFIED"},
+			{"channel of a drop", &pb.WatchRequest{Drop: topics(9, "A")}, codes.InvalidArgument, "channel 9"},
+			{"symbol", &pb.WatchRequest{Add: topics(market.Trades, "A B")}, codes.InvalidArgument, `"A B"`},
+			{"too many", &pb.WatchRequest{Add: topics(market.Trades, "A", "B", "C", "D")}, codes.ResourceExhausted, "at most 3"},
+		} {
+			w := f.watch(c.req)
+			err := w.ended()
+			if status.Code(err) != c.code || !strings.Contains(err.Error(), c.text) {
+				t.Errorf("%s: %v", c.name, err)
+			}
+			w.close()
+		}
+		// Dropping makes room.
+		w := f.watch(
+			&pb.WatchRequest{Id: 1, Add: topics(market.Trades, "A", "B", "C")},
+			&pb.WatchRequest{Id: 2, Add: topics(market.Trades, "D", "C"), Drop: topics(market.Trades, "A")})
+		if err := w.ended(); err != nil {
+			t.Error(err)
+		}
+		if n := f.monitor.Status().Streams; n != 1 {
+			t.Errorf("%d streams, want 1", n)
+		}
+		w.close()
+		synctest.Wait()
+		if n := f.monitor.Status().Streams; n != 0 {
+			t.Errorf("%d streams, want none", n)
+		}
+	})
+}
+
+func TestWatchResumeOfAnotherEpoch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := begin(t, memory(), monitor.Config{}).live()
+		publish(t, f.bus, "x", trade("A", 0, 1))
+		epoch := uint64(f.bus.Epoch())
+		for name, since := range map[string]*pb.Position{
+			"epoch": {Epoch: epoch - 1, Seq: 256},
+			"ahead": {Epoch: epoch, Seq: 99999}, // the stream has lost its end
+			"zero":  {},
+		} {
+			w := f.watch(&pb.WatchRequest{Id: 1, Add: topics(market.Trades, "A"), Since: since})
+			time.Sleep(1100 * time.Millisecond)
+			got := w.take()
+			k := fmt.Sprint(kinds(got))
+			if !strings.Contains(k, "gap REASON_EPOCH snapshots 1 added 1") {
+				t.Errorf("%s: %v", name, k)
+			}
+			for _, m := range got {
+				if g := m.GetGap(); g != nil && (g.GetFrom().GetSeq() != since.GetSeq() || g.GetTo().GetSeq() != 256 || g.GetTopics()[0].GetSymbols()[0] != "A") {
+					t.Errorf("%s: %v", name, g)
+				}
+			}
+		}
+		// A replica that was a little slower is waited for.
+		w := f.watch(&pb.WatchRequest{Id: 1, Add: topics(market.Trades, "A"), Since: &pb.Position{Epoch: epoch, Seq: 512}})
+		time.Sleep(300 * time.Millisecond)
+		publish(t, f.bus, "x", trade("A", 1, 2))
+		time.Sleep(300 * time.Millisecond)
+		publish(t, f.bus, "x", trade("A", 2, 3))
+		got := w.take()
+		if e := batched(got); len(e) != 1 || e[0].GetSeq() != 768 || e[0].GetPrev() != 512 || strings.Contains(fmt.Sprint(kinds(got)), "gap") {
+			t.Errorf("a replica behind: %v %v", kinds(got), e)
+		}
+	})
+}
