@@ -438,7 +438,7 @@ func TestRefusalsComeBeforeTheUpgrade(t *testing.T) {
 			if err := json.Unmarshal(body, &p); err != nil || resp.Header.Get("Content-Type") != "application/problem+json" {
 				t.Errorf("%s: %v in %s", tc.name, err, body)
 			}
-			if resp.StatusCode != tc.status || p.Status != tc.status || !strings.HasSuffix(p.Type, "/"+tc.cause) || p.Detail == "" {
+			if resp.StatusCode != tc.status || p.Status != tc.status || !strings.HasSuffix(p.Type, ":"+tc.cause) || p.Detail == "" {
 				t.Errorf("%s: %d %s", tc.name, resp.StatusCode, body)
 			}
 			if testutil.ToFloat64(ho.g.metrics.refused.WithLabelValues(tc.cause)) == 0 {

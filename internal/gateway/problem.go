@@ -20,7 +20,7 @@ type problem struct {
 
 // refuse answers with a problem document, before any upgrade.
 func (g *Gateway) refuse(w http.ResponseWriter, p problem) {
-	p.Type = "https://lzstock.dev/problems/" + p.cause
+	p.Type = "urn:lzstock:problem:" + p.cause
 	p.Title = http.StatusText(p.Status)
 	g.metrics.refused.WithLabelValues(p.cause).Inc()
 	h := w.Header()
