@@ -178,7 +178,7 @@ func (v value) packInt() (int64, error) {
 }
 
 // packPrice reads a number as the shortest decimal that is the same float. For
-// what was a price below 9,007,199 that is the very price.
+// what was a price below 2^23 (8,388,608) that is the very price.
 func (v value) packPrice() (market.Price, error) {
 	var f float64
 	switch v.raw[0] {
