@@ -73,6 +73,7 @@ func (c Code) Retry() bool {
 	switch c {
 	case CodeAuthTimeout, CodeConnectionLimit, CodeSlowClient, CodeTooManyRequests, CodeInternal, CodeUpstreamUnavailable:
 		return true
+	default:
+		return c > CodeInternal
 	}
-	return c > CodeInternal
 }

@@ -27,14 +27,12 @@ func topics(list ...string) (out []market.Topic) {
 	return out
 }
 
-func interval(d time.Duration) *time.Duration { return &d }
-
 // pack gives a JSON command as MessagePack.
-func pack(t testing.TB, text string) []byte {
-	t.Helper()
+func pack(tb testing.TB, text string) []byte {
+	tb.Helper()
 	var v any
 	if err := json.Unmarshal([]byte(text), &v); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	// JSON's numbers are floats; the ones here are whole.
 	if m, ok := v.(map[string]any); ok {
@@ -46,7 +44,7 @@ func pack(t testing.TB, text string) []byte {
 	}
 	b, err := msgpack.Marshal(v)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b
 }
@@ -67,9 +65,9 @@ func TestParseCommand(t *testing.T) {
 		},
 		{
 			in:   `{"action":"subscribe","trades":["A"],"delivery":"latest","interval_ms":100,"snapshot":false,"hb_ms":1000}`,
-			want: Command{Action: Subscribe, Topics: topics("trades:A"), Options: Options{Delivery: Latest, Interval: interval(100 * time.Millisecond), Heartbeat: time.Second}},
+			want: Command{Action: Subscribe, Topics: topics("trades:A"), Options: Options{Delivery: Latest, Interval: new(100 * time.Millisecond), Heartbeat: time.Second}},
 		},
-		{in: `{"action":"subscribe","interval_ms":0,"delivery":"every"}`, want: Command{Action: Subscribe, Options: Options{Delivery: Every, Interval: interval(0), Snapshot: true}}},
+		{in: `{"action":"subscribe","interval_ms":0,"delivery":"every"}`, want: Command{Action: Subscribe, Options: Options{Delivery: Every, Interval: new(time.Duration(0)), Snapshot: true}}},
 		{
 			in: `{"action":"subscribe","trades":["A A","B"]}`,
 			want: Command{
@@ -125,6 +123,10 @@ func TestIDsAreEchoedVerbatim(t *testing.T) {
 
 func TestParseCommandRefuses(t *testing.T) {
 	long := strings.Repeat("x", 200)
+	var many strings.Builder
+	for i := range 40 {
+		many.WriteString(`,"k` + strconv.Itoa(i) + `":1`)
+	}
 	for _, tc := range []struct {
 		in, id string
 		code   Code
@@ -175,12 +177,7 @@ func TestParseCommandRefuses(t *testing.T) {
 		{in: `{"action":"li` + "\xff" + `st"}`, code: 400, detail: "not UTF-8"},
 		{in: "{\"action\":\"li\nst\"}", code: 400, detail: "control character"},
 		{in: strings.Repeat(" ", MaxCommand+1), code: 413, detail: "more than 1048576"},
-		{in: `{"action":"ping"` + func() (s string) {
-			for i := range 40 {
-				s += `,"k` + strconv.Itoa(i) + `":1`
-			}
-			return s
-		}() + `}`, code: 400, detail: "41 fields are more than 32"},
+		{in: `{"action":"ping"` + many.String() + `}`, code: 400, detail: "41 fields are more than 32"},
 		{in: "\x81\xa6action\x01", f: MsgPackNative, code: 400, detail: "action: want a string"},
 		{in: "\x81\x01\x01", f: MsgPackNative, code: 400, detail: "want a string"},
 		{in: "\xdf\xff\xff\xff\xff", f: MsgPackNative, code: 400, detail: "not complete"},
@@ -207,7 +204,7 @@ func TestParseQuery(t *testing.T) {
 		"":                                       {Action: Subscribe, Options: Options{Snapshot: true}},
 		"trades=AAPL,MSFT&trades=AAPL&bars=*":    {Action: Subscribe, Topics: topics("trades:AAPL", "trades:MSFT", "bars:*"), Options: Options{Snapshot: true}},
 		"quotes=BTC%2FUSD,&delivery=latest":      {Action: Subscribe, Topics: topics("quotes:BTC/USD"), Options: Options{Delivery: Latest, Snapshot: true}},
-		"dailyBars=A&interval_ms=500&hb_ms=5000": {Action: Subscribe, Topics: topics("dailyBars:A"), Options: Options{Interval: interval(500 * time.Millisecond), Heartbeat: 5 * time.Second, Snapshot: true}},
+		"dailyBars=A&interval_ms=500&hb_ms=5000": {Action: Subscribe, Topics: topics("dailyBars:A"), Options: Options{Interval: new(500 * time.Millisecond), Heartbeat: 5 * time.Second, Snapshot: true}},
 		"updatedBars=A&snapshot=false":           {Action: Subscribe, Topics: topics("updatedBars:A")},
 	} {
 		q, err := url.ParseQuery(query)
@@ -252,7 +249,7 @@ func TestCommandsComeBack(t *testing.T) {
 			{Action: Auth, Key: "k", Secret: `"s"`},
 			{Action: Auth, ID: IntID(f.Encoding(), 1), Token: "t"},
 			{Action: Subscribe, ID: IntID(f.Encoding(), 300), Topics: topics("trades:A", "trades:B", "dailyBars:*"), Options: Options{Snapshot: true}},
-			{Action: Subscribe, Topics: topics("quotes:A"), Options: Options{Delivery: Latest, Interval: interval(time.Second), Heartbeat: time.Second}},
+			{Action: Subscribe, Topics: topics("quotes:A"), Options: Options{Delivery: Latest, Interval: new(time.Second), Heartbeat: time.Second}},
 			{Action: Unsubscribe, Topics: topics("quotes:A"), Options: Options{Snapshot: true}},
 			{Action: List},
 			{Action: Ping, ID: IntID(f.Encoding(), -9)},

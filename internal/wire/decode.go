@@ -56,7 +56,7 @@ func decodeMessage(v value) (Message, error) {
 			return nil
 		}
 		if typ, err = v.text(); err != nil {
-			return fmt.Errorf("T: %w", err)
+			return fmt.Errorf("field T: %w", err)
 		}
 		return errFound
 	})

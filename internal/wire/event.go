@@ -25,8 +25,9 @@ func letter(c market.Channel) byte {
 		return 'b'
 	case market.UpdatedBars:
 		return 'u'
+	default:
+		return 'd'
 	}
-	return 'd'
 }
 
 // AppendEvent writes the part of e's message that all clients of the format

@@ -49,9 +49,6 @@ const (
 	mpTimestamp = 0xff // the extension type -1
 )
 
-// maxFields is the most that a map with a header of one byte can hold.
-const maxFields = 15
-
 func appendPackUint(dst []byte, v uint64) []byte {
 	switch {
 	case v < 1<<7:

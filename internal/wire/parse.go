@@ -317,6 +317,7 @@ func AppendCommand(dst []byte, f Format, c *Command) []byte {
 		if c.Action == Subscribe {
 			w.options(&c.Options)
 		}
+	case List, Ping:
 	}
 	w.close(outer)
 	return w.dst

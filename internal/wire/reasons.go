@@ -80,8 +80,9 @@ func (r Reason) ending() ending {
 		return ending{4104, CodeUpstreamUnavailable, "upstream_down", "prices are not available"}
 	case Internal:
 		return ending{1011, CodeInternal, "internal", "internal error"}
+	default:
+		return ending{1011, CodeInternal, "unknown", fmt.Sprintf("reason %d", uint8(r))}
 	}
-	return ending{1011, CodeInternal, "unknown", fmt.Sprintf("reason %d", uint8(r))}
 }
 
 // CloseCode gives the code of the close frame; 0 where none can be sent.

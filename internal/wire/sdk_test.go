@@ -23,6 +23,7 @@ import (
 // script answers each of the client's commands with frames, and greets it with the
 // first of them.
 func script(t *testing.T, conn net.Conn, f Format, answers [][][]byte) error {
+	t.Helper()
 	for _, a := range answers {
 		for _, payload := range a {
 			if _, err := conn.Write(AppendFrame(nil, f.Opcode(), payload)); err != nil {
@@ -30,7 +31,7 @@ func script(t *testing.T, conn net.Conn, f Format, answers [][][]byte) error {
 			}
 		}
 		for {
-			fr, err := ws.ReadFrame(conn)
+			fr, err := readFrame(conn)
 			if errors.Is(err, io.EOF) {
 				return nil
 			}

@@ -45,7 +45,7 @@ func (w *writer) open() (outer writer) {
 // close ends the object; the one around it is open again.
 func (w *writer) close(outer writer) {
 	if w.enc == MsgPack {
-		w.dst[w.start] |= byte(w.n) // at most maxFields
+		w.dst[w.start] |= byte(w.n) // no message has more than the 15 that fit
 	} else {
 		w.dst = append(w.dst, '}')
 	}
