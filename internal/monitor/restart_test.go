@@ -168,7 +168,7 @@ func TestGapWhereTheBusMovedOn(t *testing.T) {
 		log := memoryLog{Memory: bus.NewMemory(bus.MemoryConfig{})}
 		f := begin(t, log, monitor.Config{}).live()
 		publish(t, f.bus, "x", trade("A", 0, 10))
-		w := f.watch(&pb.WatchRequest{Id: 1, Add: topics(market.Trades, "A", "B")})
+		w := f.live().watch(&pb.WatchRequest{Id: 1, Add: topics(market.Trades, "A", "B")})
 		w.take()
 		f.bus.SetDown(true)
 		time.Sleep(500 * time.Millisecond)

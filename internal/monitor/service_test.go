@@ -52,6 +52,7 @@ func TestStreamPrices(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := begin(t, memory(), monitor.Config{Queue: 3000, History: 50}).live()
 		publish(t, f.bus, "x", trade("A", 0, 1), trade("A", 1, 2))
+		f.live()
 		show := func(list []*pb.StreamPricesResponse) (s string) {
 			for _, m := range list {
 				if m.GetEpoch() != uint64(f.bus.Epoch()) {
@@ -88,6 +89,7 @@ func TestStreamPrices(t *testing.T) {
 		for range 60 {
 			more()
 		}
+		f.live()
 		for name, c := range map[string]struct {
 			req  *pb.StreamPricesRequest
 			code codes.Code

@@ -25,7 +25,7 @@ func TestWatchInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := begin(t, memory(), monitor.Config{Replica: "r1"}).live()
 		publish(t, f.bus, "x", trade("A", 0, 10), trade("B", 1, 20), trade("A", 2, 11))
-		w := f.watch(&pb.WatchRequest{Id: 7, Add: topics(market.Trades, "A", "NONE")})
+		w := f.live().watch(&pb.WatchRequest{Id: 7, Add: topics(market.Trades, "A", "NONE")})
 		got := w.take()
 		if diff := cmp.Diff([]string{"welcome", "feed STATE_LIVE", "snapshots 1", "added 7"}, kinds(got)); diff != "" {
 			t.Fatalf("at first:\n%s", diff)
@@ -266,6 +266,7 @@ func TestWatchResumeOfAnotherEpoch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := begin(t, memory(), monitor.Config{}).live()
 		publish(t, f.bus, "x", trade("A", 0, 1))
+		f.live()
 		epoch := uint64(f.bus.Epoch())
 		for name, since := range map[string]*pb.Position{
 			"epoch": {Epoch: epoch - 1, Seq: 256},
