@@ -1,0 +1,70 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/lzstock/lzstock/internal/bus"
+	"github.com/lzstock/lzstock/internal/obs"
+)
+
+// dialTimeout is how long a start waits for an external NATS.
+const dialTimeout = 10 * time.Second
+
+// BusConfig says which bus a process uses.
+type BusConfig struct {
+	// NATS is how to reach an external bus; where its URL is empty, and the
+	// process may have its own, an embedded one runs.
+	NATS bus.Config
+	// Embedded is the process's own bus.
+	Embedded bus.EmbeddedConfig
+}
+
+// bus connects to the external bus, or starts an embedded one, and adds what
+// closes it again.
+func (b *builder) bus(ctx context.Context, c BusConfig, name string) (*bus.JetStream, error) {
+	nats := c.NATS
+	nats.Name, nats.Logger, nats.Registry = name, b.Logger, b.registry
+	var server *bus.Embedded
+	if nats.URL == "" {
+		if nats.Stream.Storage == bus.StorageDefault && c.Embedded.Dir == "" {
+			nats.Stream.Storage = bus.StorageMemory
+		}
+		var err error
+		if server, err = bus.StartEmbedded(c.Embedded, b.Logger); err != nil {
+			return nil, fmt.Errorf("embedded bus: %w", err)
+		}
+		b.owns(server)
+		nats.Server = server
+	}
+	dctx, cancel := context.WithTimeoutCause(ctx, dialTimeout, fmt.Errorf("no answer within %v; is NATS with JetStream there?", dialTimeout))
+	defer cancel()
+	js, err := bus.Dial(dctx, nats)
+	if err != nil {
+		return nil, err
+	}
+	b.owns(js)
+	b.checks = append(b.checks, obs.Check{Name: "bus", Ready: func() error {
+		if h := js.Health(); !h.OK {
+			return h.Err
+		}
+		return nil
+	}})
+	b.add(part{
+		name: "bus",
+		run: func(ctx context.Context) error {
+			<-ctx.Done()
+			return nil
+		},
+		close: func() error {
+			err := js.Close()
+			if server != nil {
+				err = errors.Join(err, server.Close())
+			}
+			return err
+		},
+	})
+	return js, nil
+}

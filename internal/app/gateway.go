@@ -1,0 +1,106 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/lzstock/lzstock/internal/gateway"
+	"github.com/lzstock/lzstock/internal/hub"
+	"github.com/lzstock/lzstock/internal/obs"
+	"github.com/lzstock/lzstock/internal/upstream"
+	"github.com/lzstock/lzstock/internal/wire"
+	"github.com/lzstock/lzstock/market"
+)
+
+// GatewayConfig configures a gateway's process.
+type GatewayConfig struct {
+	Listen   string   // where clients connect
+	Admin    string   // Auto, Off or an address
+	Monitors []string // HOST:PORT of monitors that answer alike
+	Gateway  gateway.Config
+}
+
+// Gateway runs a gateway until ctx ends.
+func Gateway(ctx context.Context, p Process, c GatewayConfig) error {
+	b, err := newBuilder(p)
+	if err != nil {
+		return err
+	}
+	return b.run(ctx, func(ctx context.Context) error {
+		admin, err := b.admin(ctx, c.Admin, "gateway")
+		if err != nil {
+			return err
+		}
+		l, err := listen(ctx, "listen", c.Listen, UsualListen)
+		if err != nil {
+			return err
+		}
+		b.owns(l)
+		if err := b.gateway(ctx, l, c.Monitors, c.Gateway); err != nil {
+			return err
+		}
+		return b.say("The gateway serves clients on ws://%s/v1/stream\n%s", reachable(l.Addr()), adminLine(admin))
+	})
+}
+
+// gateway adds a gateway on l, its hub, and the one stream that fills it.
+func (b *builder) gateway(ctx context.Context, l net.Listener, monitors []string, c gateway.Config) error {
+	if !isLoopback(l.Addr()) {
+		b.Logger.LogAttrs(ctx, slog.LevelWarn, "clients need no credentials: anybody who reaches this address may connect",
+			slog.String("address", l.Addr().String()))
+	}
+	h, err := hub.New(hub.Config{Encode: func(dst []byte, format int, e *market.Event) []byte {
+		return wire.AppendEvent(dst, wire.Format(format), e)
+	}})
+	if err != nil {
+		return err
+	}
+	sink := &gatewaySink{Hub: h}
+	up, err := upstream.New(upstream.Config{Monitors: monitors}, sink, b.Logger, b.registry)
+	if err != nil {
+		return err
+	}
+	g, err := gateway.New(c, h, up, b.Logger, b.registry)
+	if err != nil {
+		return err
+	}
+	b.checks = append(b.checks, obs.Check{Name: "upstream", Ready: sink.ready})
+	b.add(part{name: "hub", run: h.Run})
+	b.add(part{name: "upstream", run: up.Run})
+	b.add(part{name: "gateway", run: func(ctx context.Context) error { return g.Run(ctx, l) }})
+	return nil
+}
+
+// gatewaySink is the hub as upstream fills it, and remembers the feed's state.
+type gatewaySink struct {
+	*hub.Hub
+	feed atomic.Pointer[market.Feed] // as it was told last
+	live atomic.Bool                 // it was live once
+}
+
+// Feed passes the feed's state on.
+func (s *gatewaySink) Feed(ctx context.Context, feed market.Feed) error {
+	s.feed.Store(&feed)
+	if feed.State == market.FeedLive {
+		s.live.Store(true)
+	}
+	return s.Hub.Feed(ctx, feed)
+}
+
+// ready is lasting: a feed that is stale for a moment, because a monitor starts
+// anew, is no reason to take every gateway out of service.
+func (s *gatewaySink) ready() error {
+	feed := s.feed.Load()
+	switch {
+	case !s.live.Load():
+		return errors.New("no monitor has answered yet")
+	case feed.State == market.FeedDown:
+		return fmt.Errorf("the feed is down since %s", feed.Since.Format(time.RFC3339))
+	}
+	return nil
+}

@@ -1,0 +1,130 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"net"
+	"os"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/lzstock/lzstock/internal/bus"
+	"github.com/lzstock/lzstock/internal/ingest"
+	"github.com/lzstock/lzstock/internal/monitor"
+	"github.com/lzstock/lzstock/internal/obs"
+	"github.com/lzstock/lzstock/market"
+)
+
+// grpcGrace is how long calls may take to end when the process stops. Streams
+// end at once; this is for calls in hand.
+const grpcGrace = time.Second
+
+// MonitorConfig configures a Market Monitor's process.
+type MonitorConfig struct {
+	GRPC    string // address to serve gRPC on
+	Admin   string // Auto, Off or an address
+	Replica string // name in logs; empty means HOSTNAME:PORT
+	Bus     BusConfig
+}
+
+// Monitor runs a Market Monitor, with the Ingest service beside it, until ctx
+// ends.
+func Monitor(ctx context.Context, p Process, c MonitorConfig) error {
+	b, err := newBuilder(p)
+	if err != nil {
+		return err
+	}
+	return b.run(ctx, func(ctx context.Context) error {
+		admin, err := b.admin(ctx, c.Admin, "monitor")
+		if err != nil {
+			return err
+		}
+		l, err := listen(ctx, "grpc", c.GRPC, UsualMonitor)
+		if err != nil {
+			return err
+		}
+		b.owns(l)
+		js, err := b.bus(ctx, c.Bus, "lzstock monitor")
+		if err != nil {
+			return err
+		}
+		if err := b.monitor(js, l, c.Replica); err != nil {
+			return err
+		}
+		return b.say("The Market Monitor serves gRPC on %s\n%s", l.Addr(), adminLine(admin))
+	})
+}
+
+// monitor adds a Market Monitor over the bus, and the gRPC server in front of it.
+func (b *builder) monitor(js *bus.JetStream, l net.Listener, replica string) error {
+	if replica == "" {
+		replica = replicaName(l.Addr())
+	}
+	m, err := monitor.New(monitorLog{js}, monitor.Config{Replica: replica, Logger: b.Logger, Registry: b.registry})
+	if err != nil {
+		return err
+	}
+	in, err := ingest.New(ingest.Config{Store: ingestStore{js}, Logger: b.Logger, Registry: b.registry})
+	if err != nil {
+		return err
+	}
+	srv := monitor.NewServer(m, monitor.ServerConfig{
+		Grace:    grpcGrace,
+		Services: []func(grpc.ServiceRegistrar){in.Register},
+	})
+	b.add(part{name: "monitor", run: m.Run})
+	b.add(part{name: "grpc", run: func(ctx context.Context) error {
+		defer context.AfterFunc(ctx, in.Stop)()
+		err := srv.Serve(ctx, l)
+		in.Wait()
+		return err
+	}})
+	b.checks = append(b.checks, obs.Check{Name: "monitor", Ready: func() error {
+		switch s := m.Status(); {
+		case !s.Serving:
+			return errors.New("it is catching up with the bus")
+		case s.Feed.State != market.FeedLive:
+			return fmt.Errorf("the feed is %s since %s", s.Feed.State, s.Feed.Since.Format(time.RFC3339))
+		}
+		return nil
+	}})
+	return nil
+}
+
+// monitorLog is the bus as a monitor reads it.
+type monitorLog struct{ *bus.JetStream }
+
+// Read gives the bus's messages as the monitor's.
+func (l monitorLog) Read(ctx context.Context, after market.Seq) iter.Seq2[monitor.Message, error] {
+	return func(yield func(monitor.Message, error) bool) {
+		for m, err := range l.JetStream.Read(ctx, after) {
+			if !yield(monitor.Message{Batch: m.Batch, Epoch: m.Epoch, Source: m.Source, Events: m.Events}, err) {
+				return
+			}
+		}
+	}
+}
+
+// ingestStore is the bus as the Ingest service writes it.
+type ingestStore struct{ *bus.JetStream }
+
+// Publish stores a publisher's events as the bus's batch.
+func (s ingestStore) Publish(ctx context.Context, source, id string, events []market.Event) (first, last market.Seq, duplicate bool, err error) {
+	stored, err := s.JetStream.Publish(ctx, bus.Batch{Source: source, ID: id, Events: events})
+	return stored.First, stored.Last, stored.Duplicate, err
+}
+
+// replicaName is how a monitor is called where nobody gave it a name.
+func replicaName(a net.Addr) string {
+	host, err := os.Hostname()
+	if err != nil {
+		return a.String()
+	}
+	if _, port, err := net.SplitHostPort(a.String()); err == nil {
+		return net.JoinHostPort(host, port)
+	}
+	return host
+}

@@ -1,0 +1,149 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"slices"
+	"syscall"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/lzstock/lzstock/internal/obs"
+)
+
+// Addresses that are words.
+const (
+	// Auto is the usual address, or a free port of loopback where that is taken.
+	Auto = "auto"
+	// Off opens no listener.
+	Off = "off"
+)
+
+// Usual addresses.
+const (
+	UsualListen  = "127.0.0.1:8080"
+	UsualAdmin   = "127.0.0.1:9090"
+	UsualMonitor = "127.0.0.1:7000"
+	UsualNATS    = "nats://127.0.0.1:4222"
+)
+
+// Process is what each process gets from outside.
+type Process struct {
+	// Logger gets what happens.
+	Logger *slog.Logger
+	// Build is shown by the admin listener.
+	Build obs.Build
+	// Out is where people read: addresses, what to try, progress.
+	Out io.Writer
+}
+
+// listen opens a TCP listener. Where addr is Auto it prefers usual.
+func listen(ctx context.Context, flag, addr, usual string) (net.Listener, error) {
+	var lc net.ListenConfig
+	want := addr
+	if addr == Auto {
+		want = usual
+	}
+	l, err := lc.Listen(ctx, "tcp", want)
+	if addr == Auto && errors.Is(err, syscall.EADDRINUSE) {
+		l, err = lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	}
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("--%s %s: the port is taken; stop what uses it, or choose another", flag, want)
+	case err != nil:
+		return nil, fmt.Errorf("--%s %s: %w; want HOST:PORT", flag, want, err)
+	}
+	return l, nil
+}
+
+// isLoopback tells whether only this machine reaches a.
+func isLoopback(a net.Addr) bool {
+	t, ok := a.(*net.TCPAddr)
+	return ok && t.IP.IsLoopback()
+}
+
+// builder collects the parts of a process and what was opened for them, so that
+// a failure half-way closes it all.
+type builder struct {
+	Process
+	registry *prometheus.Registry
+	checks   []obs.Check
+	parts    []part
+	opened   []io.Closer // in order; handed over to parts by build's success
+}
+
+func newBuilder(p Process) (*builder, error) {
+	if p.Logger == nil || p.Out == nil {
+		return nil, errors.New("app: a process needs a logger and an output")
+	}
+	reg, err := obs.NewRegistry(p.Build)
+	if err != nil {
+		return nil, err
+	}
+	return &builder{Process: p, registry: reg}, nil
+}
+
+// run runs what build makes, or closes what it had opened when it failed.
+func (b *builder) run(ctx context.Context, build func(ctx context.Context) error) error {
+	if err := build(ctx); err != nil {
+		for _, c := range slices.Backward(b.opened) {
+			err = errors.Join(err, c.Close())
+		}
+		return err
+	}
+	return runParts(ctx, b.Logger, b.parts)
+}
+
+// owns notes what must be closed where building fails later. A part that runs
+// closes it itself.
+func (b *builder) owns(c io.Closer) { b.opened = append(b.opened, c) }
+
+// say writes to people.
+func (b *builder) say(format string, args ...any) error {
+	if _, err := fmt.Fprintf(b.Out, format, args...); err != nil {
+		return fmt.Errorf("write to the output: %w", err)
+	}
+	return nil
+}
+
+func (b *builder) add(p part) { b.parts = append(b.parts, p) }
+
+// admin opens the admin listener and returns its address; empty where it is off.
+// It comes first, so that it is the last to stop and shows the others' end.
+func (b *builder) admin(ctx context.Context, addr, title string) (string, error) {
+	if addr == Off {
+		return "", nil
+	}
+	l, err := listen(ctx, "admin", addr, UsualAdmin)
+	if err != nil {
+		return "", err
+	}
+	b.owns(l)
+	if !isLoopback(l.Addr()) {
+		b.Logger.LogAttrs(ctx, slog.LevelWarn, "the admin listener is not on loopback: whoever reaches it sees metrics and profiles",
+			slog.String("address", l.Addr().String()))
+	}
+	b.add(part{name: "admin", run: func(ctx context.Context) error {
+		a, err := obs.NewAdmin(obs.AdminConfig{
+			Registry: b.registry, Logger: b.Logger, Build: b.Build, Title: title, Checks: b.checks,
+		})
+		if err != nil {
+			return err
+		}
+		return a.Serve(ctx, l)
+	}})
+	return l.Addr().String(), nil
+}
+
+// adminLine tells where the admin listener is.
+func adminLine(addr string) string {
+	if addr == "" {
+		return ""
+	}
+	return "Operators look at http://" + addr + "\n"
+}

@@ -1,0 +1,77 @@
+package cli
+
+import (
+	"time"
+
+	"github.com/lzstock/lzstock/internal/app"
+	"github.com/lzstock/lzstock/internal/bridge"
+	"github.com/lzstock/lzstock/internal/bus"
+	"github.com/lzstock/lzstock/internal/gateway"
+)
+
+// adminFlags are the flags of every process that serves.
+type adminFlags struct {
+	Admin string `default:"auto" help:"Where operators look: /metrics, /healthz, /readyz, /debug/pprof; auto is 127.0.0.1:9090 or, where that is taken, a free port; off is none." placeholder:"ADDR"`
+}
+
+// natsFlags say how to reach an external bus.
+type natsFlags struct {
+	NatsCreds    string        `help:"NATS: file with a JWT and a seed, as nsc writes it."                     placeholder:"FILE"`
+	NatsNkey     string        `help:"NATS: file with an nkey's seed."                                         placeholder:"FILE"`
+	NatsToken    string        `help:"NATS: token."                                                            placeholder:"TOKEN"    secret:""`
+	NatsUser     string        `help:"NATS: user."                                                             placeholder:"USER"`
+	NatsPassword string        `help:"NATS: the user's password."                                              placeholder:"PASSWORD" secret:""`
+	NatsCa       string        `help:"NATS: certificates to trust in place of the system's, PEM."              placeholder:"FILE"`
+	NatsCert     string        `help:"NATS: this client's certificate, PEM."                                   placeholder:"FILE"`
+	NatsKey      string        `help:"NATS: its key, PEM."                                                     placeholder:"FILE"`
+	KeepAge      time.Duration `help:"How long the bus keeps events; 0 leaves it as it is, 24h where new."     default:"0s" placeholder:"TIME"`
+	KeepBytes    byteSize      `help:"How much the bus keeps; 0 leaves it as it is, 2GiB (in memory 256MiB) where new." default:"0" placeholder:"SIZE"`
+	KeepCopies   int           `help:"How many servers of a NATS cluster keep the events; 0 leaves it as it is, 1 where new." default:"0" placeholder:"N"`
+}
+
+func (f natsFlags) nats(url string) bus.Config {
+	return bus.Config{
+		URL:       url,
+		CredsFile: f.NatsCreds, NKeySeedFile: f.NatsNkey, Token: f.NatsToken, User: f.NatsUser, Password: f.NatsPassword,
+		CAFile: f.NatsCa, CertFile: f.NatsCert, KeyFile: f.NatsKey,
+		Stream: bus.StreamConfig{MaxAge: f.KeepAge, MaxBytes: int64(f.KeepBytes), Replicas: f.KeepCopies},
+	}
+}
+
+// externalBus are the flags of those that need a bus of others.
+type externalBus struct {
+	Nats      string `default:"nats://127.0.0.1:4222" group:"Bus:" help:"NATS servers with JetStream, separated by commas." placeholder:"URL"`
+	natsFlags `group:"Bus:"`
+}
+
+func (f externalBus) bus() app.BusConfig { return app.BusConfig{NATS: f.nats(f.Nats)} }
+
+// limitFlags are the gateway's limits.
+type limitFlags struct {
+	MaxConnections int           `default:"0"     help:"Greatest number of sockets; 0 is no limit."                                   placeholder:"N"`
+	MaxSymbols     int           `default:"1024"  help:"Greatest number of symbols of one socket."                                    placeholder:"N"`
+	MaxMessage     byteSize      `default:"16KiB" help:"Greatest message from a client."                                              placeholder:"SIZE"`
+	CommandRate    int           `default:"10"    help:"Commands that a client may send a second."                                    placeholder:"N"`
+	CommandBurst   int           `default:"20"    help:"Commands that a client may send at once."                                     placeholder:"N"`
+	MaxAge         time.Duration `default:"0s"    help:"Age at which a socket is closed, so that the client reconnects; 0 is never."  placeholder:"TIME"`
+	PingEvery      time.Duration `default:"20s"   help:"Time between WebSocket pings."                                                placeholder:"TIME"`
+	PeerTimeout    time.Duration `default:"60s"   help:"A client that is silent for so long is gone."                                 placeholder:"TIME"`
+	HeartbeatEvery time.Duration `default:"15s"   help:"Time between heartbeats in the native protocol, where no data flows."         placeholder:"TIME"`
+	AdaptiveQueue  int           `default:"256"   help:"Events that wait for a slow client before adaptive delivery merges."          placeholder:"N"`
+	EveryQueue     int           `default:"65536" help:"Events that wait for a slow client before every-event delivery ends."         placeholder:"N"`
+	QueueAge       time.Duration `default:"10s"   help:"A client whose oldest waiting event is older is too slow."                    placeholder:"TIME"`
+	WriteStall     time.Duration `default:"5s"    help:"A client that takes no byte for so long is too slow."                         placeholder:"TIME"`
+	FeedNames      []string      `default:"iex,sip,test" help:"Names that /v2/{feed} answers to."                                     placeholder:"NAME"`
+}
+
+func (f limitFlags) limits() gateway.Config {
+	return gateway.Config{
+		Bridge: bridge.Config{
+			PingEvery: f.PingEvery, PeerTimeout: f.PeerTimeout, HeartbeatEvery: f.HeartbeatEvery,
+			MaxAge: f.MaxAge, QueueAge: f.QueueAge, WriteStall: f.WriteStall,
+		},
+		Feeds: f.FeedNames, MessageBytes: int(f.MaxMessage), Symbols: f.MaxSymbols,
+		CommandRate: f.CommandRate, CommandBurst: f.CommandBurst, Connections: f.MaxConnections,
+		AdaptiveQ: f.AdaptiveQueue, EveryQ: f.EveryQueue,
+	}
+}

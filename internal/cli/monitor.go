@@ -1,0 +1,28 @@
+package cli
+
+import "github.com/lzstock/lzstock/internal/app"
+
+// monitorCmd is `lzstock monitor`.
+type monitorCmd struct {
+	Grpc string `default:"127.0.0.1:7000" help:"Where gateways, publishers and other services connect by gRPC." placeholder:"ADDR"`
+	adminFlags
+	Replica string `help:"Name of this monitor in logs; by default HOSTNAME:PORT." placeholder:"NAME"`
+	externalBus
+}
+
+// Help is shown behind the flags.
+func (monitorCmd) Help() string {
+	return `Examples:
+
+    lzstock monitor --grpc 127.0.0.1:7000 --nats nats://127.0.0.1:4222
+    grpcurl -plaintext 127.0.0.1:7000 list
+    grpcurl -plaintext -d '{"topics":[{"channel":"CHANNEL_TRADES","symbols":["AAPL"]}]}' \
+        127.0.0.1:7000 lzstock.v1.MarketMonitor/StreamPrices`
+}
+
+// Run runs a Market Monitor.
+func (c monitorCmd) Run(p *process) error {
+	return app.Monitor(p.ctx, p.app(), app.MonitorConfig{
+		GRPC: c.Grpc, Admin: c.Admin, Replica: c.Replica, Bus: c.bus(),
+	})
+}

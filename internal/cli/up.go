@@ -1,0 +1,49 @@
+package cli
+
+import (
+	"errors"
+
+	"github.com/lzstock/lzstock/internal/app"
+	"github.com/lzstock/lzstock/internal/bus"
+)
+
+// upCmd is `lzstock up`.
+type upCmd struct {
+	Listen string `default:"127.0.0.1:8080" help:"Where clients connect. Anybody who reaches it may." placeholder:"ADDR"`
+	adminFlags
+	Grpc       string `default:"auto" help:"Where publishers and other services reach the monitor by gRPC; auto is 127.0.0.1:7000 or, where that is taken, a free port." placeholder:"ADDR"`
+	Source     source `default:"sim" help:"Where prices come from: sim, sim?seed=1&symbols=100&rate=2000, tape:FILE?speed=60&loop=true, or none to publish them yourself." placeholder:"SOURCE"`
+	Nats       string `group:"Bus:" help:"External NATS servers with JetStream, separated by commas; without, the bus runs in this process." placeholder:"URL"`
+	Data       string `group:"Bus:" help:"Folder where the bus of this process keeps its events; without, they are in memory and end with it." placeholder:"DIR"`
+	NatsListen string `group:"Bus:" help:"Where other processes reach the bus of this one, without authentication; without, they do not." placeholder:"ADDR"`
+	natsFlags  `group:"Bus:"`
+	limitFlags `group:"Limits:"`
+}
+
+// Help is shown behind the flags.
+func (upCmd) Help() string {
+	return `Examples:
+
+    lzstock up
+    lzstock up --listen 127.0.0.1:8080 --admin 127.0.0.1:9090 --source sim
+    lzstock up --source 'sim?seed=7&symbols=500&rate=20000'
+    lzstock up --source 'tape:ticks.csv.gz?speed=60&loop=true'
+    lzstock up --source none --data ./data
+
+Then: lzstock watch AAPL MSFT`
+}
+
+// Run runs everything in one process.
+func (c upCmd) Run(p *process) error {
+	if c.Nats != "" && (c.Data != "" || c.NatsListen != "") {
+		return usageError{errors.New("--nats names an external bus, --data and --nats-listen belong to the one in this process; give one or the other")}
+	}
+	return app.Up(p.ctx, p.app(), app.UpConfig{
+		Listen: c.Listen, Admin: c.Admin, GRPC: c.Grpc, Source: c.Source.Source,
+		Bus: app.BusConfig{
+			NATS:     c.nats(c.Nats),
+			Embedded: bus.EmbeddedConfig{Dir: c.Data, Listen: c.NatsListen},
+		},
+		Gateway: c.limits(),
+	})
+}
