@@ -180,7 +180,7 @@ func (e *engine) caughtUp(ctx context.Context) error {
 // doubles with each.
 func jitter(attempt int) time.Duration {
 	const least, most = 50 * time.Millisecond, time.Second
-	return rand.N(min(most, least<<min(attempt, 10))) //nolint:gosec // spreads load, guards nothing
+	return rand.N(min(most, least<<min(attempt, 10)))
 }
 
 // sleep waits, or gives the cause that ended ctx.

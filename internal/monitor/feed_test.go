@@ -56,7 +56,7 @@ func TestLostBus(t *testing.T) {
 			t.Errorf("status %+v", s)
 		}
 		f.bus.SetDown(false)
-		publish(t, f.bus, "x", trade("A", 0, 1))
+		publish(t, f.bus, trade("A", 0, 1))
 		time.Sleep(2 * time.Second)
 		all := w.take()
 		if got := states(all, start); len(got) == 0 || !strings.HasPrefix(got[len(got)-1], "LIVE 1") || len(batched(all)) != 1 {
@@ -93,7 +93,7 @@ func TestSilentBus(t *testing.T) {
 		w := f.watch(&pb.WatchRequest{Id: 1, Add: topics(market.Trades, "A")})
 		w.take()
 		start := time.Now()
-		publish(t, log.Memory, "x", trade("A", 0, 1))
+		publish(t, log.Memory, trade("A", 0, 1))
 		time.Sleep(13 * time.Second)
 		if all := w.take(); len(batched(all)) != 1 || len(states(all, start)) != 2 {
 			t.Errorf("%v, %d events", states(all, start), len(batched(all)))
@@ -126,7 +126,7 @@ func TestHoleIsReadAgain(t *testing.T) {
 		w := f.watch(&pb.WatchRequest{Id: 1, Add: topics(market.Trades, "A")})
 		w.take()
 		for i := range market.Price(6) {
-			publish(t, f.bus, "x", trade("A", time.Duration(i), i))
+			publish(t, f.bus, trade("A", time.Duration(i), i))
 		}
 		time.Sleep(5 * time.Second)
 		var seqs []market.Seq
@@ -147,7 +147,7 @@ func TestHoleForGood(t *testing.T) {
 		w := f.watch(&pb.WatchRequest{Id: 1, Add: topics(market.Trades, "A")})
 		w.take()
 		for i := range market.Price(5) {
-			publish(t, f.bus, "x", trade("A", time.Duration(i), i))
+			publish(t, f.bus, trade("A", time.Duration(i), i))
 		}
 		time.Sleep(5 * time.Second)
 		all := w.take()
@@ -174,8 +174,8 @@ func TestDamagedMessage(t *testing.T) {
 			return true
 		}
 		f := begin(t, log, monitor.Config{}).live()
-		publish(t, f.bus, "x", trade("A", 0, 1))
-		publish(t, f.bus, "x", trade("A", 1, 2))
+		publish(t, f.bus, trade("A", 0, 1))
+		publish(t, f.bus, trade("A", 1, 2))
 		f.live()
 		if r := f.snapshots(); r.GetPosition().GetSeq() != 512 || r.GetEvents()[0].GetSeq() != 256 {
 			t.Errorf("%v", r)
@@ -186,13 +186,13 @@ func TestDamagedMessage(t *testing.T) {
 func TestNewEpoch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := begin(t, memory(), monitor.Config{CheckpointEvery: time.Second}).live()
-		publish(t, f.bus, "x", trade("OLD", 0, 1))
+		publish(t, f.bus, trade("OLD", 0, 1))
 		time.Sleep(2 * time.Second)
 		old := f.snapshots().GetPosition()
 		w := f.watch(&pb.WatchRequest{Add: everything()})
 		w.take()
 		f.bus.Recreate()
-		publish(t, f.bus, "x", trade("NEW", 0, 1))
+		publish(t, f.bus, trade("NEW", 0, 1))
 		time.Sleep(3 * time.Second)
 		if err := w.ended(); status.Code(err) != codes.Unavailable {
 			t.Errorf("the stream ended with %v", err)

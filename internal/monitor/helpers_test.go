@@ -121,9 +121,9 @@ func (f *fixture) live() *fixture {
 	return f
 }
 
-func publish(t *testing.T, b *bus.Memory, source string, events ...market.Event) bus.Stored {
+func publish(t *testing.T, b *bus.Memory, events ...market.Event) bus.Stored {
 	t.Helper()
-	s, err := b.Publish(t.Context(), bus.Batch{Source: source, Events: events})
+	s, err := b.Publish(t.Context(), bus.Batch{Source: "x", Events: events})
 	if err != nil {
 		t.Fatal(err)
 	}

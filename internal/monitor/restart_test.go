@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -41,7 +42,7 @@ func same(t *testing.T, a, b *fixture) {
 // they send behind each restart is the same.
 func TestReplicasAgree(t *testing.T) {
 	for seed := range uint64(3) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := rand.New(rand.NewPCG(seed, 2))
 				log := memoryLog{Memory: bus.NewMemory(bus.MemoryConfig{})}
@@ -167,15 +168,15 @@ func TestGapWhereTheBusMovedOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := memoryLog{Memory: bus.NewMemory(bus.MemoryConfig{})}
 		f := begin(t, log, monitor.Config{}).live()
-		publish(t, f.bus, "x", trade("A", 0, 10))
+		publish(t, f.bus, trade("A", 0, 10))
 		w := f.live().watch(&pb.WatchRequest{Id: 1, Add: topics(market.Trades, "A", "B")})
 		w.take()
 		f.bus.SetDown(true)
 		time.Sleep(500 * time.Millisecond)
 		f.bus.SetDown(false)
-		publish(t, f.bus, "x", trade("A", 1, 11), trade("B", 1, 11))
+		publish(t, f.bus, trade("A", 1, 11), trade("B", 1, 11))
 		f.bus.Delete(2)
-		publish(t, f.bus, "x", trade("A", 2, 12))
+		publish(t, f.bus, trade("A", 2, 12))
 		time.Sleep(5 * time.Second)
 		got := w.take()
 		var k []string

@@ -51,25 +51,26 @@ func (f *fixture) prices(req *pb.StreamPricesRequest, during func()) (got []*pb.
 func TestStreamPrices(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := begin(t, memory(), monitor.Config{Queue: 3000, History: 50}).live()
-		publish(t, f.bus, "x", trade("A", 0, 1), trade("A", 1, 2))
+		publish(t, f.bus, trade("A", 0, 1), trade("A", 1, 2))
 		f.live()
-		show := func(list []*pb.StreamPricesResponse) (s string) {
+		show := func(list []*pb.StreamPricesResponse) string {
+			var s strings.Builder
 			for _, m := range list {
 				if m.GetEpoch() != uint64(f.bus.Epoch()) {
 					t.Errorf("epoch %d", m.GetEpoch())
 				}
 				for _, e := range m.GetEvents() {
-					s += fmt.Sprintf("%d<%d", e.GetSeq(), e.GetPrev())
+					fmt.Fprintf(&s, "%d<%d", e.GetSeq(), e.GetPrev())
 					if m.GetSnapshot() {
-						s += "s"
+						s.WriteString("s")
 					}
-					s += " "
+					s.WriteString(" ")
 				}
 			}
-			return s
+			return s.String()
 		}
 		next := market.Price(3)
-		more := func() { publish(t, f.bus, "x", trade("A", 0, next)); next++ }
+		more := func() { publish(t, f.bus, trade("A", 0, next)); next++ }
 		a := topics(market.Trades, "A")
 		at := func(seq uint64) *pb.Position { return &pb.Position{Epoch: uint64(f.bus.Epoch()), Seq: seq} }
 		for _, c := range []struct {
@@ -139,7 +140,7 @@ func TestSnapshotsAndSymbols(t *testing.T) {
 		if got := list(&pb.ListSymbolsRequest{}); got != "|" {
 			t.Errorf("at first: %q", got)
 		}
-		publish(t, f.bus, "x", trade("BTC/USD", 0, 1), trade("A", 0, 1), quote("AB", 0, 1), trade("B", 0, 1))
+		publish(t, f.bus, trade("BTC/USD", 0, 1), trade("A", 0, 1), quote("AB", 0, 1), trade("B", 0, 1))
 		synctest.Wait()
 		for _, c := range []struct {
 			req  *pb.ListSymbolsRequest
@@ -161,7 +162,7 @@ func TestSnapshotsAndSymbols(t *testing.T) {
 				t.Errorf("%v: %q, want %q", c.req, got, c.want)
 			}
 		}
-		publish(t, f.bus, "x", trade("AA", 0, 1))
+		publish(t, f.bus, trade("AA", 0, 1))
 		synctest.Wait()
 		if got := list(&pb.ListSymbolsRequest{Prefix: "A"}); got != "A AA AB|" {
 			t.Errorf("after one more: %q", got)
@@ -190,7 +191,7 @@ func TestSnapshotsAndSymbols(t *testing.T) {
 func TestStartAndStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := memory()
-		publish(t, log.Memory, "x", trade("A", 0, 1))
+		publish(t, log.Memory, trade("A", 0, 1))
 		log.SetDown(true)
 		f := begin(t, log, monitor.Config{})
 		f.bus = log.Memory

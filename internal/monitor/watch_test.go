@@ -24,7 +24,7 @@ func memory() memoryLog { return memoryLog{Memory: bus.NewMemory(bus.MemoryConfi
 func TestWatchInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := begin(t, memory(), monitor.Config{Replica: "r1"}).live()
-		publish(t, f.bus, "x", trade("A", 0, 10), trade("B", 1, 20), trade("A", 2, 11))
+		publish(t, f.bus, trade("A", 0, 10), trade("B", 1, 20), trade("A", 2, 11))
 		w := f.live().watch(&pb.WatchRequest{Id: 7, Add: topics(market.Trades, "A", "NONE")})
 		got := w.take()
 		if diff := cmp.Diff([]string{"welcome", "feed STATE_LIVE", "snapshots 1", "added 7"}, kinds(got)); diff != "" {
@@ -42,7 +42,7 @@ func TestWatchInOrder(t *testing.T) {
 			t.Errorf("answered for %s", s)
 		}
 
-		publish(t, f.bus, "x", trade("B", 3, 21), trade("A", 4, 12), trade("NONE", 5, 1), trade("A", 6, 13))
+		publish(t, f.bus, trade("B", 3, 21), trade("A", 4, 12), trade("NONE", 5, 1), trade("A", 6, 13))
 		got = w.take()
 		var seqs []string
 		for _, e := range batched(got) {
@@ -56,7 +56,7 @@ func TestWatchInOrder(t *testing.T) {
 		if diff := cmp.Diff([]string{"snapshots 1", "added 8"}, kinds(w.take())); diff != "" {
 			t.Errorf("the second request:\n%s", diff)
 		}
-		publish(t, f.bus, "x", trade("A", 7, 14), trade("B", 8, 22))
+		publish(t, f.bus, trade("A", 7, 14), trade("B", 8, 22))
 		if got := batched(w.take()); len(got) != 1 || got[0].GetSymbol() != "B" || got[0].GetPrev() != 512 {
 			t.Errorf("after the drop: %v", got)
 		}
@@ -76,7 +76,7 @@ func TestWatchInOrder(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		publish(t, f.bus, "x", trade("B", 9, 23))
+		publish(t, f.bus, trade("B", 9, 23))
 		if got := batched(w.take()); len(got) != 1 {
 			t.Errorf("after CloseSend: %v, %v", got, w.ended())
 		}
@@ -88,7 +88,7 @@ func TestWatchProgressInSilence(t *testing.T) {
 		f := begin(t, memory(), monitor.Config{}).live()
 		w := f.watch(&pb.WatchRequest{Id: 1, Add: topics(market.Trades, "A")})
 		w.take()
-		publish(t, f.bus, "x", trade("B", 0, 1))
+		publish(t, f.bus, trade("B", 0, 1))
 		time.Sleep(10 * time.Minute)
 		got := w.take()
 		if n := len(got); n < 4*600-1 || n > 4*600 {
@@ -161,7 +161,7 @@ func TestSlowWatchConflates(t *testing.T) {
 		synctest.Wait()
 		const n = 8000
 		for i := range n {
-			publish(t, f.bus, "x", trade("A", time.Duration(i)*time.Millisecond, market.Price(i)), trade("B", time.Duration(i)*time.Millisecond, market.Price(i)))
+			publish(t, f.bus, trade("A", time.Duration(i)*time.Millisecond, market.Price(i)), trade("B", time.Duration(i)*time.Millisecond, market.Price(i)))
 			if i%100 == 0 {
 				synctest.Wait()
 			}
@@ -186,8 +186,8 @@ func TestSlowWatchConflates(t *testing.T) {
 			t.Errorf("%d conflated, sums %v, last %v", conflated, sum, last)
 		}
 		// Having caught up, it gets each event again.
-		publish(t, f.bus, "x", trade("A", time.Hour/2, 1))
-		publish(t, f.bus, "x", trade("A", time.Hour/2, 2))
+		publish(t, f.bus, trade("A", time.Hour/2, 1))
+		publish(t, f.bus, trade("A", time.Hour/2, 2))
 		if got := batched(slow.take()); len(got) != 2 {
 			t.Errorf("afterwards: %v", got)
 		}
@@ -200,7 +200,7 @@ func TestManySnapshots(t *testing.T) {
 		f := begin(t, memory(), monitor.Config{}).live()
 		const n = 2500
 		for i := range n {
-			publish(t, f.bus, "x", trade(market.Symbol(fmt.Sprintf("S%04d", i)), time.Duration(i), 1))
+			publish(t, f.bus, trade(market.Symbol(fmt.Sprintf("S%04d", i)), time.Duration(i), 1))
 		}
 		w := f.live().watch(&pb.WatchRequest{Id: 1, Add: topics(market.Trades, "*")})
 		got := w.take()
@@ -216,7 +216,7 @@ func TestManySnapshots(t *testing.T) {
 		// A minute closes: 2,500 bars at one place travel together.
 		w.send(&pb.WatchRequest{Id: 2, Add: topics(market.Bars, "*"), Drop: topics(market.Trades, "*")})
 		w.take()
-		publish(t, f.bus, "x", quote("A", 2*time.Minute, 1))
+		publish(t, f.bus, quote("A", 2*time.Minute, 1))
 		if diff := cmp.Diff([]string{"batch 2500"}, kinds(w.take())); diff != "" {
 			t.Error(diff)
 		}
@@ -265,7 +265,7 @@ func TestWatchRefuses(t *testing.T) {
 func TestWatchResumeOfAnotherEpoch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := begin(t, memory(), monitor.Config{}).live()
-		publish(t, f.bus, "x", trade("A", 0, 1))
+		publish(t, f.bus, trade("A", 0, 1))
 		f.live()
 		epoch := uint64(f.bus.Epoch())
 		for name, since := range map[string]*pb.Position{
@@ -289,9 +289,9 @@ func TestWatchResumeOfAnotherEpoch(t *testing.T) {
 		// A replica that was a little slower is waited for.
 		w := f.watch(&pb.WatchRequest{Id: 1, Add: topics(market.Trades, "A"), Since: &pb.Position{Epoch: epoch, Seq: 512}})
 		time.Sleep(300 * time.Millisecond)
-		publish(t, f.bus, "x", trade("A", 1, 2))
+		publish(t, f.bus, trade("A", 1, 2))
 		time.Sleep(300 * time.Millisecond)
-		publish(t, f.bus, "x", trade("A", 2, 3))
+		publish(t, f.bus, trade("A", 2, 3))
 		got := w.take()
 		if e := batched(got); len(e) != 1 || e[0].GetSeq() != 768 || e[0].GetPrev() != 512 || strings.Contains(fmt.Sprint(kinds(got)), "gap") {
 			t.Errorf("a replica behind: %v %v", kinds(got), e)

@@ -61,7 +61,7 @@ func (m *model) add(e *market.Event) (out []market.Event) {
 		m.trades = append(m.trades, *e)
 		start := at.Truncate(time.Minute)
 		switch {
-		case start == minute:
+		case start.Equal(minute):
 		case start.Before(minute.Add(-15 * time.Minute)):
 			m.late++
 			// It stays out of its minute bar for good; no later trade can ask for

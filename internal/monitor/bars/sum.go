@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/big"
 	"math/bits"
+	"slices"
 	"time"
 
 	"github.com/lzstock/lzstock/market"
@@ -135,8 +136,8 @@ func divide(a, b []uint64) (uint64, bool) {
 
 func wide(words []uint64) *big.Int {
 	x := new(big.Int)
-	for i := len(words) - 1; i >= 0; i-- {
-		x.Lsh(x, 64).Or(x, new(big.Int).SetUint64(words[i]))
+	for _, word := range slices.Backward(words) {
+		x.Lsh(x, 64).Or(x, new(big.Int).SetUint64(word))
 	}
 	return x
 }
