@@ -34,6 +34,7 @@ type root struct {
 	Gateway  gatewayCmd `cmd:"" help:"Run a gateway: WebSockets for clients, prices from a monitor."`
 	Monitor  monitorCmd `cmd:"" help:"Run a Market Monitor: prices from the bus, served by gRPC."`
 	Feed     feedCmd    `cmd:"" help:"Bring prices onto the bus, or record what it carries."`
+	Publish  publishCmd `cmd:"" help:"Publish trades and quotes from standard input through a monitor's Ingest service."`
 	Settings configCmd  `cmd:"" help:"Check or print the configuration." name:"config"`
 	Version  versionCmd `cmd:"" help:"Print the version."`
 }
