@@ -1,9 +1,11 @@
 package archtest
 
 import (
+	"go/ast"
 	"go/token"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -101,5 +103,35 @@ func TestRulesBite(t *testing.T) {
 				t.Errorf("found %q, want one with %q", got, c.want)
 			}
 		})
+	}
+}
+
+// What docs/invariants.md names as a test must be one.
+func TestInvariantsNameTests(t *testing.T) {
+	root := filepath.Join("..", "..")
+	all, err := load(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := map[string]bool{}
+	for _, s := range all {
+		for _, d := range s.ast.Decls {
+			if f, ok := d.(*ast.FuncDecl); ok && s.test {
+				tests[f.Name.Name] = true
+			}
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(root, "docs", "invariants.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile(`\b(Test|Fuzz)[A-Z][A-Za-z0-9]+\b(…)?`).FindAllString(string(text), -1)
+	if len(named) < 10 {
+		t.Fatalf("found %d tests in the document: not the right one", len(named))
+	}
+	for _, n := range named {
+		if !tests[n] && !strings.HasSuffix(n, "…") {
+			t.Errorf("docs/invariants.md names %s, which is no test", n)
+		}
 	}
 }
