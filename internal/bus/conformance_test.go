@@ -174,6 +174,10 @@ func testBounds(t *testing.T, b *twin) {
 	check(2, 2)
 	b.remove(2)
 	check(3, 2)
+	n, err := lastError(t.Context(), b, 0)
+	if expired, ok := errors.AsType[*bus.ExpiredError](err); n != 0 || !ok || expired.First != market.MakeSeq(3, 0) {
+		t.Errorf("reading an empty bus from the first gave %d messages and %v, want an expiry up to batch 3", n, err)
+	}
 }
 
 func testExpired(t *testing.T, b *twin) {

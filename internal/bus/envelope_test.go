@@ -4,8 +4,11 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/lzstock/lzstock/internal/bus"
+	pb "github.com/lzstock/lzstock/internal/gen/lzstock/v1"
+	"github.com/lzstock/lzstock/internal/marketpb"
 )
 
 func TestEnvelope(t *testing.T) {
@@ -20,6 +23,13 @@ func TestEnvelope(t *testing.T) {
 	must(t, err)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("places must not travel (-want +got):\n%s", diff)
+	}
+	foreign, err := proto.Marshal(&pb.EventBatch{Events: marketpb.Events(numbered)})
+	must(t, err)
+	got, err = bus.DecodeBatch(foreign)
+	must(t, err)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("places of others do not count (-want +got):\n%s", diff)
 	}
 	for name, data := range map[string][]byte{"nothing": nil, "junk": []byte("junk"), "an empty event": {0x0a, 0x00}, "cut": data[6:90]} {
 		if events, err := bus.DecodeBatch(data); err == nil {

@@ -203,6 +203,9 @@ func TestFrozenServer(t *testing.T) {
 	if !errors.Is(h.Err, bus.ErrLost) || !errors.Is(read, bus.ErrLost) {
 		t.Errorf("health %+v and read %v, want ErrLost", h, read)
 	}
+	if !errors.Is(h.Err, context.DeadlineExceeded) {
+		t.Errorf("health %+v: the probe should have found it, before the client's own pings", h)
+	}
 	waitHealth(t, b, true)
 	if s := publish(t, b, "tape", trades(1, 1)); s.First != market.MakeSeq(2, 0) {
 		t.Errorf("stored at %d after the return, want batch 2", s.First)

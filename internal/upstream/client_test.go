@@ -430,6 +430,20 @@ func TestSlowSinkSlowsTheStream(t *testing.T) {
 	})
 }
 
+func TestSlowSinkIsNoSilence(t *testing.T) {
+	inBubble(t, 1, func(w *world) {
+		carrying(w)
+		block := make(chan struct{})
+		w.sink.mu.Lock()
+		w.sink.block = block
+		w.sink.mu.Unlock()
+		w.client.Release([]market.Topic{aapl})
+		time.Sleep(9 * time.Second) // the last four in Forget, while progress goes on coming
+		close(block)
+		w.expect("forget [trades:AAPL]")
+	})
+}
+
 func TestSinkThatFails(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
 		s := carrying(w)

@@ -44,7 +44,7 @@ func trade(seq market.Seq, symbol market.Symbol) market.Event {
 type recorder struct {
 	mu    sync.Mutex
 	calls []string
-	block chan struct{} // where set, Publish waits for it
+	block chan struct{} // where set, Publish and Forget wait for it
 	fail  error
 }
 
@@ -64,13 +64,18 @@ func (r *recorder) take() []string {
 	return calls
 }
 
-func (r *recorder) Publish(_ context.Context, events []market.Event) error {
+// wait waits while the sink is to block.
+func (r *recorder) wait() {
 	r.mu.Lock()
 	block := r.block
 	r.mu.Unlock()
 	if block != nil {
 		<-block
 	}
+}
+
+func (r *recorder) Publish(_ context.Context, events []market.Event) error {
+	r.wait()
 	return r.add("publish %s", places(events))
 }
 
@@ -79,6 +84,7 @@ func (r *recorder) Replace(_ context.Context, topics []market.Topic, events []ma
 }
 
 func (r *recorder) Forget(_ context.Context, topics []market.Topic) error {
+	r.wait()
 	return r.add("forget %s", names(topics))
 }
 
