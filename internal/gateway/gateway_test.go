@@ -417,9 +417,13 @@ func TestRefusalsComeBeforeTheUpgrade(t *testing.T) {
 			{"bad delivery", "GET", "/v1/stream?trades=A&delivery=x", good, 400, "bad-query"},
 			{"bad interval", "GET", "/v1/stream?trades=A&delivery=latest&interval_ms=x", good, 400, "bad-query"},
 			{"full", "GET", "/v1/stream", good, 503, "over-capacity"},
+			{"stopping", "GET", "/v1/stream", good, 503, "stopping"},
 		} {
-			if tc.name == "full" {
+			switch tc.name {
+			case "full":
 				ho.dial("/v1/stream")
+			case "stopping":
+				ho.g.close()
 			}
 			req, err := http.NewRequestWithContext(t.Context(), tc.method, "http://gateway"+tc.path, nil)
 			if err != nil {

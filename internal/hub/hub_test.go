@@ -179,6 +179,23 @@ func TestTopicsLiveOnlyWhileCarried(t *testing.T) {
 	})
 }
 
+// TestRepeatedEventsAreIgnored has a feed that was resumed tell again what came
+// before.
+func TestRepeatedEventsAreIgnored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := start(t, Config{Open: true, Shards: 1})
+		var r recorder
+		m := join(t, h, &r, mailbox.Options{})
+		must(t, m.Subscribe(t.Context(), Subscription{Topics: tradesOf("A", "B")}, nil))
+		must(t, h.Publish(t.Context(), []market.Event{trade(1, "A"), trade(2, "B"), trade(3, "A")}))
+		must(t, h.Publish(t.Context(), []market.Event{trade(2, "B"), trade(3, "A"), trade(4, "B")}))
+		synctest.Wait()
+		if got := seqs(r.take()); !slices.Equal(got, []market.Seq{1, 2, 3, 4}) {
+			t.Errorf("got %v", got)
+		}
+	})
+}
+
 func TestWildcard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := start(t, Config{Shards: 1})
