@@ -137,6 +137,13 @@ func TestCheckpointKeepsAll(t *testing.T) {
 	if !bytes.Equal(log.data, again) {
 		t.Error("a checkpoint that was decoded is encoded otherwise")
 	}
+	for i := 0; i < len(again); i += len(again) / 40 {
+		again[i] ^= 1
+		if _, err := decodeCheckpoint(again); err == nil {
+			t.Errorf("a wrong bit in byte %d was not noticed", i)
+		}
+		again[i] ^= 1
+	}
 }
 
 func TestCheckpointThatDoesNotFit(t *testing.T) {

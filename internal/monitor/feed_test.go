@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -72,12 +73,11 @@ func TestLostBus(t *testing.T) {
 // sleepy is a bus whose reads fall silent, though it holds more.
 type sleepy struct {
 	memoryLog
-	reads *int
+	reads *atomic.Int64
 }
 
 func (l sleepy) Read(ctx context.Context, after market.Seq) iter.Seq2[monitor.Message, error] {
-	*l.reads++
-	if *l.reads > 1 {
+	if l.reads.Add(1) > 1 {
 		return l.memoryLog.Read(ctx, after)
 	}
 	return func(yield func(monitor.Message, error) bool) {
@@ -88,7 +88,7 @@ func (l sleepy) Read(ctx context.Context, after market.Seq) iter.Seq2[monitor.Me
 
 func TestSilentBus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log := sleepy{memory(), new(int)}
+		log := sleepy{memory(), new(atomic.Int64)}
 		f := begin(t, log, monitor.Config{}).live()
 		w := f.watch(&pb.WatchRequest{Id: 1, Add: topics(market.Trades, "A")})
 		w.take()
@@ -100,7 +100,7 @@ func TestSilentBus(t *testing.T) {
 		}
 
 		// One that does not even answer is noticed within a second.
-		*log.reads = 0
+		log.reads.Store(0)
 		log.SetDown(true)
 		time.Sleep(time.Second)
 		log.SetDown(false)
@@ -112,6 +112,24 @@ func TestSilentBus(t *testing.T) {
 		if got := states(w.take(), start); len(got) != 1 || !strings.HasPrefix(got[0], "STALE") {
 			t.Errorf("a bus that is gone: %v", got)
 		}
+	})
+}
+
+// TestNothingIsServedBeforeAllIsRead: trouble on the way does not count as having
+// caught up.
+func TestNothingIsServedBeforeAllIsRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := sleepy{memory(), new(atomic.Int64)}
+		log.reads.Store(-1) // two reads fall silent
+		publish(t, log.Memory, trade("A", 0, 1))
+		f := begin(t, log, monitor.Config{})
+		time.Sleep(16 * time.Second)
+		synctest.Wait()
+		if s := f.monitor.Status(); s.Serving || log.reads.Load() != 1 {
+			t.Errorf("status %+v after %d reads", s, log.reads.Load()+1)
+		}
+		time.Sleep(10 * time.Second)
+		f.live()
 	})
 }
 
@@ -204,6 +222,60 @@ func TestNewEpoch(t *testing.T) {
 		k := fmt.Sprint(kinds(f.watch(&pb.WatchRequest{Id: 1, Add: everything(), Since: old}).take()))
 		if !strings.Contains(k, "gap REASON_EPOCH snapshots 1 added 1") {
 			t.Error(k)
+		}
+	})
+}
+
+func TestMessageOfAnotherEpoch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, once := memory(), false
+		log.mangle = func(m *monitor.Message) bool {
+			if m.Batch == 2 && !once {
+				once = true
+				m.Epoch++
+			}
+			return true
+		}
+		f := begin(t, log, monitor.Config{}).live()
+		w := f.watch(&pb.WatchRequest{Id: 1, Add: everything()})
+		w.take()
+		publish(t, f.bus, trade("A", 0, 1))
+		publish(t, f.bus, trade("A", 1, 2))
+		time.Sleep(2 * time.Second)
+		if err := w.ended(); status.Code(err) != codes.Unavailable || len(batched(w.take())) != 1 {
+			t.Errorf("the stream ended with %v", err)
+		}
+		if r := f.live().snapshots(); r.GetPosition().GetSeq() != 512 {
+			t.Errorf("%v", r)
+		}
+	})
+}
+
+// fickle is a bus whose stream is replaced by another one of the same epoch, as
+// where a server lost the end of its files.
+type fickle struct{ *memoryLog }
+
+func TestStreamThatLostItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first, second := memory(), memory()
+		publish(t, second.Memory, trade("SECOND", 0, 1))
+		log := fickle{&memoryLog{Memory: first.Memory}}
+		f := begin(t, log, monitor.Config{})
+		f.bus = first.Memory
+		f.live()
+		for i := range market.Price(3) {
+			publish(t, first.Memory, trade("FIRST", time.Duration(i), i))
+		}
+		w := f.live().watch(&pb.WatchRequest{Id: 1, Add: everything()})
+		w.take()
+		log.Memory = second.Memory
+		first.SetDown(true)
+		time.Sleep(2 * time.Second)
+		if err := w.ended(); status.Code(err) != codes.Unavailable {
+			t.Errorf("the stream ended with %v", err)
+		}
+		if r := f.live().snapshots(); len(r.GetEvents()) != 1 || r.GetEvents()[0].GetSymbol() != "SECOND" {
+			t.Errorf("%v", r)
 		}
 	})
 }

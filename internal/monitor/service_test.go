@@ -2,7 +2,9 @@ package monitor_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 	"sync"
@@ -337,6 +339,34 @@ type deaf struct{ pb.UnimplementedIngestServer }
 func (deaf) Publish(s pb.Ingest_PublishServer) error {
 	_, err := s.Recv()
 	return err
+}
+
+// TestServerEndsStreams: one that heeds its context costs no grace, though the
+// monitor goes on.
+func TestServerEndsStreams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, err := monitor.New(memory(), monitor.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, stop := serve(t, m, monitor.ServerConfig{})
+		stream, err := healthpb.NewHealthClient(conn).Watch(t.Context(), &healthpb.HealthCheckRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		start := time.Now()
+		stop()
+		if took := time.Since(start); took > 0 {
+			t.Errorf("stopping took %s", took)
+		}
+		for err == nil {
+			_, err = stream.Recv()
+		}
+		if errors.Is(err, io.EOF) {
+			t.Error("the stream ended as if all were well")
+		}
+	})
 }
 
 // TestServerStopsAnyway cuts off a call that does not end.

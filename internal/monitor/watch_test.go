@@ -298,3 +298,19 @@ func TestWatchResumeOfAnotherEpoch(t *testing.T) {
 		}
 	})
 }
+
+// TestLongReplay: a request is confirmed when the last of the past has been sent.
+func TestLongReplay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := begin(t, memory(), monitor.Config{History: 5000}).live()
+		for i := range market.Price(1500) {
+			publish(t, f.bus, trade("A", time.Duration(i), i))
+		}
+		w := f.live().watch(&pb.WatchRequest{
+			Id: 1, Add: topics(market.Trades, "A"), Since: &pb.Position{Epoch: uint64(f.bus.Epoch()), Seq: 255},
+		})
+		if diff := cmp.Diff([]string{"welcome", "feed STATE_LIVE", "batch 1024", "batch 476", "added 1"}, kinds(w.take())); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
