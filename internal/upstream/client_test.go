@@ -95,20 +95,23 @@ func TestInterestIsCountedAndLingers(t *testing.T) {
 func TestRequestsAreGathered(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
 		s := carrying(w)
-		for i := range 1000 {
+		block := make(chan struct{})
+		w.sink.mu.Lock()
+		w.sink.block = block
+		w.sink.mu.Unlock()
+		s.batch(trade(512, "AAPL"))
+		settle()
+		for i := range 1000 { // while the client is busy
 			w.client.Acquire([]market.Topic{{Channel: market.Quotes, Symbol: market.Symbol(fmt.Sprintf("S%d", i))}})
 		}
+		w.noRequest(s)
+		close(block)
 		settle()
-		if n := len(s.requests); n > 10 {
-			t.Errorf("1,000 topics took %d requests", n)
+		if n := len(s.requests); n != 1 {
+			t.Fatalf("1,000 topics took %d requests, want one", n)
 		}
-		topics := 0
-		for range len(s.requests) {
-			r := <-s.requests
-			topics += len(r.GetAdd()[0].GetSymbols())
-		}
-		if topics != 1000 {
-			t.Errorf("%d topics were asked for, want 1,000", topics)
+		if r := <-s.requests; len(r.GetAdd()[0].GetSymbols()) != 1000 {
+			t.Errorf("%d topics were asked for, want 1,000", len(r.GetAdd()[0].GetSymbols()))
 		}
 	})
 }
@@ -280,7 +283,7 @@ func TestRefused(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			var wg sync.WaitGroup
 			wg.Go(func() { _ = c.Run(ctx) })
-			time.Sleep(10 * time.Minute)
+			time.Sleep(3 * time.Minute)
 			cancel()
 			wg.Wait()
 			m.stop()
@@ -290,8 +293,8 @@ func TestRefused(t *testing.T) {
 			}
 		}
 		for code, n := range attempts { // 2.5 s apart on average
-			if n < 120 || n > 480 {
-				t.Errorf("%s: %d attempts in ten minutes, want about 240", code, n)
+			if n < 36 || n > 144 {
+				t.Errorf("%s: %d attempts in three minutes, want about 72", code, n)
 			}
 		}
 	})
