@@ -3,6 +3,7 @@ package e2e
 import (
 	"compress/gzip"
 	"encoding/csv"
+	"math/big"
 	"os"
 	"strconv"
 	"strings"
@@ -47,9 +48,14 @@ func readTape(t *testing.T, file string) []tick {
 	return ticks
 }
 
-// shortest cuts the zeros that end a decimal's fraction.
+// shortest rounds to nine places, as a few numbers of the equities tape need,
+// which show a float's artefact, and cuts the zeros that end a fraction.
 func shortest(decimal string) string {
-	if strings.ContainsRune(decimal, '.') {
+	if i := strings.IndexByte(decimal, '.'); i >= 0 {
+		if len(decimal)-i > 10 {
+			exact, _ := new(big.Rat).SetString(decimal)
+			decimal = exact.FloatString(9)
+		}
 		decimal = strings.TrimRight(strings.TrimRight(decimal, "0"), ".")
 	}
 	return decimal
