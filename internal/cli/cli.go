@@ -35,6 +35,7 @@ type root struct {
 	Monitor  monitorCmd `cmd:"" help:"Run a Market Monitor: prices from the bus, served by gRPC."`
 	Feed     feedCmd    `cmd:"" help:"Bring prices onto the bus, or record what it carries."`
 	Publish  publishCmd `cmd:"" help:"Publish trades and quotes from standard input through a monitor's Ingest service."`
+	Bench    benchCmd   `cmd:"" help:"Put load on a gateway and measure what arrives."`
 	Settings configCmd  `cmd:"" help:"Check or print the configuration." name:"config"`
 	Version  versionCmd `cmd:"" help:"Print the version."`
 }
@@ -45,6 +46,7 @@ type process struct {
 	stdin   io.Reader
 	stdout  io.Writer
 	stderr  io.Writer
+	args    []string
 	environ []string
 	logger  *slog.Logger
 	build   obs.Build
@@ -104,7 +106,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 		return finish(usageError{err}, stderr, "")
 	}
 	err = kctx.Run(&process{
-		ctx: ctx, stdin: stdin, stdout: stdout, stderr: stderr, environ: environ,
+		ctx: ctx, stdin: stdin, stdout: stdout, stderr: stderr, args: args, environ: environ,
 		logger: logger, build: obs.ReadBuild(),
 	})
 	return finish(err, stderr, strings.Join(commandWords(kctx), " "))

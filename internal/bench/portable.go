@@ -1,0 +1,330 @@
+package bench
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/lzstock/lzstock/internal/wire"
+)
+
+// crew drives a share of the clients with a goroutine each, where there is no
+// epoll, or TLS. Stalled clients notice only when they leave that the server has
+// ended them: nothing else tells without reading.
+type crew struct {
+	f         *fleet
+	index, of int
+
+	mu     sync.Mutex
+	reader reader // guarded by mu; nothing is waited for under it
+}
+
+// hand is a client of a crew.
+type hand struct {
+	id     int
+	temper temper
+	stop   context.CancelFunc // it is not wanted any more
+	mu     sync.Mutex
+	drop   context.CancelCauseFunc // of the connection that is there; nil: there is none
+}
+
+var errLeave = errors.New("the client leaves")
+
+func driveCrew(ctx context.Context, f *fleet, index, of int) error {
+	c := &crew{f: f, index: index, of: of}
+	c.reader.t = f.blank()
+	var all sync.WaitGroup
+	var hands []*hand
+	tick := time.NewTicker(busyCrew)
+	defer tick.Stop()
+	var churn float64
+	publish := time.Now()
+	for ended := false; !ended; {
+		select {
+		case <-ctx.Done():
+			ended = true
+		case <-tick.C:
+		}
+		want := part(int(f.want.Load()), index, of)
+		if order(f.order.Load()) != run {
+			want, ended = 0, true
+		}
+		for len(hands) < want {
+			id := index + len(hands)*of
+			own, stop := context.WithCancel(ctx)
+			h := &hand{id: id, temper: f.temper(id), stop: stop}
+			hands = append(hands, h)
+			all.Go(func() { c.live(own, h) })
+		}
+		for len(hands) > want {
+			hands[len(hands)-1].stop()
+			hands = hands[:len(hands)-1]
+		}
+		for churn += float64(f.cfg.Churn) / float64(of) * busyCrew.Seconds(); churn >= 1; churn-- {
+			if len(hands) > 0 && hands[rand.IntN(len(hands))].leave() {
+				c.count(func(t *tally) { t.churned++ })
+			}
+		}
+		if measured := f.measuring.Load(); time.Since(publish) >= publishEvery || c.measured() != measured {
+			publish = time.Now()
+			c.publish(ctx)
+		}
+	}
+	all.Wait()
+	c.publish(ctx)
+	return nil
+}
+
+const busyCrew = 20 * time.Millisecond
+
+func (c *crew) measured() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.reader.t.measured
+}
+
+func (c *crew) publish(ctx context.Context) {
+	fresh := c.f.blank()
+	fresh.measured = c.f.measuring.Load()
+	c.mu.Lock()
+	full := c.reader.t
+	c.reader.t = fresh
+	c.mu.Unlock()
+	select {
+	case c.f.full <- full:
+	case <-ctx.Done():
+	}
+}
+
+func (c *crew) count(f func(t *tally)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f(c.reader.t)
+}
+
+// leave makes the client come back on a new connection.
+func (h *hand) leave() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.drop == nil {
+		return false
+	}
+	h.drop(errLeave)
+	return true
+}
+
+// live connects again and again, until the client is not wanted any more.
+func (c *crew) live(ctx context.Context, h *hand) {
+	for fails := 0; ctx.Err() == nil; {
+		if c.once(ctx, h) {
+			fails = 0
+		} else {
+			fails++
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(rest(fails)):
+		}
+	}
+}
+
+// once lives through one connection, and tells whether the client ended it.
+func (c *crew) once(ctx context.Context, h *hand) bool {
+	begun := time.Now()
+	conn, err := c.dial(ctx, h)
+	if err != nil {
+		if ctx.Err() == nil {
+			c.count(func(t *tally) { t.failed[cause(err)]++ })
+		}
+		return false
+	}
+	defer conn.Close()
+	own, drop := context.WithCancelCause(ctx)
+	defer drop(nil)
+	defer context.AfterFunc(own, func() { _ = conn.SetReadDeadline(time.Now()) })()
+	v := &visit{crew: c, hand: h, conn: conn, begun: begun}
+	request, then := c.f.request(h.id)
+	if _, err = conn.Write(request); err == nil {
+		err = v.shake(then)
+	}
+	if err != nil {
+		v.refused(own, err)
+		return false
+	}
+	c.f.open.Add(1)
+	defer c.f.open.Add(-1)
+	h.set(drop)
+	defer h.set(nil)
+	err = v.stay(own)
+	switch {
+	case own.Err() == nil:
+		v.ended(err)
+		return false
+	case order(c.f.order.Load()) != vanish:
+		_, _ = conn.Write(appendMasked(nil, wire.OpClose, []byte{1000 >> 8, 1000 & 0xff})) // the end comes all the same
+		v.farewell()
+	}
+	c.count(func(t *tally) { t.left++ })
+	return true
+}
+
+func (h *hand) set(drop context.CancelCauseFunc) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.drop = drop
+}
+
+func (c *crew) dial(ctx context.Context, h *hand) (net.Conn, error) {
+	limited, cancel := context.WithTimeout(ctx, shakeLimit)
+	defer cancel()
+	var d net.Dialer
+	if a := c.f.source(h.id); a.IsValid() {
+		d.LocalAddr = &net.TCPAddr{IP: a.AsSlice()}
+	}
+	conn, err := d.DialContext(limited, "tcp", c.f.target.String())
+	if err != nil || c.f.tls == nil {
+		return conn, err
+	}
+	secure := tls.Client(conn, c.f.tls)
+	if err := secure.HandshakeContext(limited); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return secure, nil
+}
+
+// visit is one connection of a hand.
+type visit struct {
+	crew  *crew
+	hand  *hand
+	conn  net.Conn
+	begun time.Time
+	in    stream
+	buf   []byte
+	had   int // bytes of an incomplete frame, at the beginning of buf
+}
+
+// shake waits for the answer to the upgrade.
+func (v *visit) shake(then []byte) error {
+	v.buf = make([]byte, 4<<10)
+	if err := v.conn.SetReadDeadline(time.Now().Add(shakeLimit)); err != nil {
+		return err
+	}
+	for !v.in.upgraded {
+		if err := v.read(len(v.buf)); err != nil {
+			return err
+		}
+	}
+	v.crew.count(func(t *tally) {
+		t.opened++
+		record(t.shake, int64(time.Since(v.begun)))
+	})
+	if _, err := v.conn.Write(then); err != nil {
+		return err
+	}
+	return v.conn.SetReadDeadline(time.Time{})
+}
+
+// read reads once, at most so many bytes.
+func (v *visit) read(most int) error {
+	n, err := v.conn.Read(v.buf[v.had:min(v.had+most, len(v.buf))])
+	if n == 0 {
+		return err
+	}
+	now := time.Now().UnixNano()
+	c := v.crew
+	c.mu.Lock()
+	used, need, bad := c.reader.take(&v.in, v.hand.temper.group(), now, v.buf[:v.had+n])
+	reply := append([]byte(nil), c.reader.reply...)
+	c.mu.Unlock()
+	left := v.buf[used : v.had+n]
+	if need = max(need, len(left)+1); need > len(v.buf) {
+		v.buf = make([]byte, need+need/2)
+	}
+	v.had = copy(v.buf, left)
+	if len(reply) > 0 {
+		if _, err := v.conn.Write(reply); err != nil {
+			return err
+		}
+	}
+	if v.in.closed != 0 {
+		return errClosed
+	}
+	return bad
+}
+
+// closedAbnormally is the code of a connection that ended without a close frame.
+const closedAbnormally = 1006
+
+var errClosed = errors.New("the server closed the connection")
+
+// stay reads in the client's manner until the connection ends, from either side.
+func (v *visit) stay(ctx context.Context) error {
+	switch v.hand.temper {
+	case stalled:
+		<-ctx.Done()
+		return ctx.Err()
+	case dripping:
+		tick := time.NewTicker(dripEvery)
+		defer tick.Stop()
+		for {
+			if err := v.read(dripBytes); err != nil {
+				return err
+			}
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-tick.C:
+			}
+		}
+	case eager:
+	}
+	for {
+		if err := v.read(len(v.buf)); err != nil {
+			return err
+		}
+	}
+}
+
+// refused notes why the upgrade was not accepted.
+func (v *visit) refused(ctx context.Context, err error) {
+	var r *refusal
+	v.crew.count(func(t *tally) {
+		switch {
+		case errors.As(err, &r):
+			t.refused[r.status]++
+		case ctx.Err() == nil:
+			t.failed[cause(err)]++
+		}
+	})
+}
+
+// ended notes how the server ended the connection.
+func (v *visit) ended(err error) {
+	code := v.in.closed
+	if code == 0 {
+		code = closedAbnormally
+	}
+	of := v.hand.temper.group()
+	v.crew.count(func(t *tally) {
+		if errors.Is(err, errBadFrame) {
+			t.counts[of].Bad++
+		}
+		t.closes[closing{code, of}]++
+	})
+}
+
+// farewell waits for the server's answer to our close frame, for a while.
+func (v *visit) farewell() {
+	if v.conn.SetReadDeadline(time.Now().Add(leaveLimit)) != nil {
+		return
+	}
+	for v.in.closed == 0 {
+		if v.read(len(v.buf)) != nil {
+			return
+		}
+	}
+}
