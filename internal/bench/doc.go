@@ -11,5 +11,7 @@
 //   - The age of an event is the time of its receipt less its source time, which
 //     must be wall clock, as that of the simulator is. No event is left out because
 //     an earlier one was late: omission is not coordinated with the server.
+//   - A client that does not read learns that the server has closed it when it
+//     leaves: the close frame waits behind all that it did not read.
 //   - A run ends by itself, and where its context ends before, with a report.
 package bench

@@ -59,6 +59,9 @@ func newFleet(ctx context.Context, cfg *Config) (*fleet, error) {
 	if err != nil {
 		return nil, fmt.Errorf("url: %w", err)
 	}
+	if u.Path == "" {
+		u.Path = "/v1/stream"
+	}
 	port := u.Port()
 	f := &fleet{cfg: cfg, url: u, full: make(chan *tally, 64), empty: make(chan *tally, 64)}
 	if u.Scheme == "wss" {
@@ -221,11 +224,23 @@ func (f *fleet) blank() *tally {
 	}
 }
 
+// byServer tells whether a close frame that came while the client was leaving is
+// the server's own, and not the answer to the client's: those who do not read do
+// not hear before.
+func byServer(code uint16) bool {
+	const normal, none = 1000, 1005
+	return code != 0 && code != normal && code != none
+}
+
 // part gives how many of n clients belong to one of several drivers.
 func part(n, index, of int) int { return (n - index + of - 1) / of }
 
-// rest gives how long a client waits after so many failures in a row: full jitter.
+// rest gives how long a client waits after so many failures in a row, with full
+// jitter. Who left by itself comes back at once.
 func rest(fails int) time.Duration {
+	if fails == 0 {
+		return time.Millisecond
+	}
 	most := min(firstRest<<min(fails, 6), longestRest)
 	return time.Duration(rand.Int64N(int64(most))) + time.Millisecond
 }

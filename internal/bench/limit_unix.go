@@ -18,7 +18,7 @@ func checkFiles(clients int) error {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return fmt.Errorf("read the limit of open files: %w", err)
 	}
-	if need := uint64(clients + spareFiles); uint64(limit.Cur) < need {
+	if need := uint64(clients + spareFiles); uint64(limit.Cur) < need { //nolint:unconvert // it is signed on some systems
 		return fmt.Errorf("%d clients need %d open files, and the limit is %d: raise it (ulimit -n %d), or use at most %d clients a process",
 			clients, need, limit.Cur, need, max(0, int(limit.Cur)-spareFiles))
 	}

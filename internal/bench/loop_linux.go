@@ -37,6 +37,7 @@ type sock struct {
 	fails  int       // in a row
 	rest   []byte    // of a frame that is not complete
 	then   []byte    // to send after the upgrade
+	left   bool      // by its own will
 }
 
 // loop drives a share of the clients through one epoll instance. It never waits
@@ -88,19 +89,19 @@ func driveLoop(ctx context.Context, f *fleet, index, of int) error {
 
 func (l *loop) run(ctx context.Context) error {
 	events := make([]unix.EpollEvent, 512)
-	for {
+	for ctx.Err() == nil {
 		wait := idleTick
 		if len(l.timed) > 0 || len(l.drips) > 0 {
 			wait = busyTick
 		}
-		n, err := unix.EpollWait(l.ep, events, int(wait/time.Millisecond))
-		if err != nil && !errors.Is(err, unix.EINTR) {
-			return fmt.Errorf("epoll: %w", err)
+		n, err := l.wait(events, wait)
+		if err != nil {
+			return err
 		}
 		if measured := l.f.measuring.Load(); measured != l.reader.t.measured {
 			l.reader.t = l.f.exchange(ctx, l.reader.t)
 		}
-		for i := range max(n, 0) {
+		for i := range n {
 			if s := l.byFD[events[i].Fd]; s != nil {
 				l.event(s, events[i].Events)
 			}
@@ -113,11 +114,24 @@ func (l *loop) run(ctx context.Context) error {
 			l.publishedAt = now
 			l.reader.t = l.f.exchange(ctx, l.reader.t)
 		}
-		if ctx.Err() != nil || order(l.f.order.Load()) != run && l.live == 0 {
-			l.f.exchange(ctx, l.reader.t)
-			return nil
+		if order(l.f.order.Load()) != run && l.live == 0 {
+			break
 		}
 	}
+	l.f.exchange(ctx, l.reader.t)
+	return nil
+}
+
+// wait gives how many events there are, after a while 0.
+func (l *loop) wait(events []unix.EpollEvent, most time.Duration) (int, error) {
+	n, err := unix.EpollWait(l.ep, events, int(most/time.Millisecond))
+	switch {
+	case errors.Is(err, unix.EINTR):
+		return 0, nil
+	case err != nil:
+		return 0, fmt.Errorf("epoll: %w", err)
+	}
+	return n, nil
 }
 
 // event handles what epoll reports of a socket.
@@ -127,7 +141,7 @@ func (l *loop) event(s *sock, events uint32) {
 		l.connected(s)
 	case events&unix.EPOLLIN != 0 || s.state != open:
 		l.read(s)
-	default: // one that does not read, whose server has gone: what it left says why
+	default: // one that does not read, whose server has closed: what it sent last says why
 		for s.state == open && l.read(s) {
 		}
 	}
@@ -139,14 +153,16 @@ func (l *loop) tick(now time.Time) {
 	l.tickAt = now
 	switch order(l.f.order.Load()) {
 	case vanish:
-		l.reader.t.left += uint64(l.vanishAll())
+		l.vanishAll()
 		return
 	case leave:
 		l.shrink(0)
 	case run:
 		l.shrink(part(int(l.f.want.Load()), l.index, l.of))
 		l.grow(part(int(l.f.want.Load()), l.index, l.of))
-		l.mix(past)
+		if l.f.measuring.Load() { // a ramp is only over when all are there at once
+			l.mix(past)
+		}
 	}
 	due := l.timed
 	l.timed = l.spareList[:0]

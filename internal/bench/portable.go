@@ -13,8 +13,7 @@ import (
 )
 
 // crew drives a share of the clients with a goroutine each, where there is no
-// epoll, or TLS. Stalled clients notice only when they leave that the server has
-// ended them: nothing else tells without reading.
+// epoll, or TLS.
 type crew struct {
 	f         *fleet
 	index, of int
@@ -29,10 +28,8 @@ type hand struct {
 	temper temper
 	stop   context.CancelFunc // it is not wanted any more
 	mu     sync.Mutex
-	drop   context.CancelCauseFunc // of the connection that is there; nil: there is none
+	drop   context.CancelFunc // of the connection that is there; nil: there is none
 }
-
-var errLeave = errors.New("the client leaves")
 
 func driveCrew(ctx context.Context, f *fleet, index, of int) error {
 	c := &crew{f: f, index: index, of: of}
@@ -64,12 +61,16 @@ func driveCrew(ctx context.Context, f *fleet, index, of int) error {
 			hands[len(hands)-1].stop()
 			hands = hands[:len(hands)-1]
 		}
-		for churn += float64(f.cfg.Churn) / float64(of) * busyCrew.Seconds(); churn >= 1; churn-- {
+		measured := f.measuring.Load()
+		if measured { // a ramp is only over when all are there at once
+			churn += float64(f.cfg.Churn) / float64(of) * busyCrew.Seconds()
+		}
+		for ; churn >= 1; churn-- {
 			if len(hands) > 0 && hands[rand.IntN(len(hands))].leave() {
 				c.count(func(t *tally) { t.churned++ })
 			}
 		}
-		if measured := f.measuring.Load(); time.Since(publish) >= publishEvery || c.measured() != measured {
+		if time.Since(publish) >= publishEvery || c.measured() != measured {
 			publish = time.Now()
 			c.publish(ctx)
 		}
@@ -113,7 +114,7 @@ func (h *hand) leave() bool {
 	if h.drop == nil {
 		return false
 	}
-	h.drop(errLeave)
+	h.drop()
 	return true
 }
 
@@ -143,36 +144,49 @@ func (c *crew) once(ctx context.Context, h *hand) bool {
 		return false
 	}
 	defer conn.Close()
-	own, drop := context.WithCancelCause(ctx)
-	defer drop(nil)
-	defer context.AfterFunc(own, func() { _ = conn.SetReadDeadline(time.Now()) })()
-	v := &visit{crew: c, hand: h, conn: conn, begun: begun}
+	own, drop := context.WithCancel(ctx)
+	defer drop()
+	v := &visit{crew: c, hand: h, ctx: own, conn: conn, begun: begun}
+	freed := make(chan struct{})
+	stop := context.AfterFunc(own, func() {
+		_ = conn.SetDeadline(time.Now())
+		close(freed)
+	})
+	defer stop()
 	request, then := c.f.request(h.id)
 	if _, err = conn.Write(request); err == nil {
 		err = v.shake(then)
 	}
 	if err != nil {
-		v.refused(own, err)
+		v.refused(err)
 		return false
 	}
 	c.f.open.Add(1)
 	defer c.f.open.Add(-1)
 	h.set(drop)
 	defer h.set(nil)
-	err = v.stay(own)
+	err = v.stay()
 	switch {
 	case own.Err() == nil:
 		v.ended(err)
 		return false
 	case order(c.f.order.Load()) != vanish:
-		_, _ = conn.Write(appendMasked(nil, wire.OpClose, []byte{1000 >> 8, 1000 & 0xff})) // the end comes all the same
+		if !stop() {
+			<-freed // its deadline would cut the farewell short
+		}
 		v.farewell()
 	}
-	c.count(func(t *tally) { t.left++ })
+	c.count(func(t *tally) {
+		if byServer(v.in.closed) {
+			t.closes[closing{v.in.closed, h.temper.group()}]++
+		} else {
+			t.left++
+		}
+	})
 	return true
 }
 
-func (h *hand) set(drop context.CancelCauseFunc) {
+func (h *hand) set(drop context.CancelFunc) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.drop = drop
@@ -198,6 +212,7 @@ func (c *crew) dial(ctx context.Context, h *hand) (net.Conn, error) {
 
 // visit is one connection of a hand.
 type visit struct {
+	ctx   context.Context //nolint:containedctx // the fate of the connection
 	crew  *crew
 	hand  *hand
 	conn  net.Conn
@@ -207,10 +222,20 @@ type visit struct {
 	had   int // bytes of an incomplete frame, at the beginning of buf
 }
 
+// within sets the time by which the next calls must be done; zero is none. The end
+// of the visit's context, which sets one that is over, has the last word.
+func (v *visit) within(limit time.Time) error {
+	err := v.conn.SetDeadline(limit)
+	if v.ctx.Err() != nil {
+		return v.ctx.Err()
+	}
+	return err
+}
+
 // shake waits for the answer to the upgrade.
 func (v *visit) shake(then []byte) error {
 	v.buf = make([]byte, 4<<10)
-	if err := v.conn.SetReadDeadline(time.Now().Add(shakeLimit)); err != nil {
+	if err := v.within(time.Now().Add(shakeLimit)); err != nil {
 		return err
 	}
 	for !v.in.upgraded {
@@ -225,7 +250,7 @@ func (v *visit) shake(then []byte) error {
 	if _, err := v.conn.Write(then); err != nil {
 		return err
 	}
-	return v.conn.SetReadDeadline(time.Time{})
+	return v.conn.SetDeadline(time.Time{})
 }
 
 // read reads once, at most so many bytes.
@@ -262,11 +287,14 @@ const closedAbnormally = 1006
 var errClosed = errors.New("the server closed the connection")
 
 // stay reads in the client's manner until the connection ends, from either side.
-func (v *visit) stay(ctx context.Context) error {
+func (v *visit) stay() error {
+	if v.ctx.Err() != nil { // the deadline that its end has set may be gone
+		return v.ctx.Err()
+	}
 	switch v.hand.temper {
 	case stalled:
-		<-ctx.Done()
-		return ctx.Err()
+		<-v.ctx.Done()
+		return v.ctx.Err()
 	case dripping:
 		tick := time.NewTicker(dripEvery)
 		defer tick.Stop()
@@ -275,8 +303,8 @@ func (v *visit) stay(ctx context.Context) error {
 				return err
 			}
 			select {
-			case <-ctx.Done():
-				return ctx.Err()
+			case <-v.ctx.Done():
+				return v.ctx.Err()
 			case <-tick.C:
 			}
 		}
@@ -290,13 +318,13 @@ func (v *visit) stay(ctx context.Context) error {
 }
 
 // refused notes why the upgrade was not accepted.
-func (v *visit) refused(ctx context.Context, err error) {
+func (v *visit) refused(err error) {
 	var r *refusal
 	v.crew.count(func(t *tally) {
 		switch {
 		case errors.As(err, &r):
 			t.refused[r.status]++
-		case ctx.Err() == nil:
+		case v.ctx.Err() == nil:
 			t.failed[cause(err)]++
 		}
 	})
@@ -317,11 +345,12 @@ func (v *visit) ended(err error) {
 	})
 }
 
-// farewell waits for the server's answer to our close frame, for a while.
+// farewell sends a close frame, and waits for the server's answer for a while.
 func (v *visit) farewell() {
-	if v.conn.SetReadDeadline(time.Now().Add(leaveLimit)) != nil {
+	if v.conn.SetDeadline(time.Now().Add(leaveLimit)) != nil {
 		return
 	}
+	_, _ = v.conn.Write(appendMasked(nil, wire.OpClose, []byte{1000 >> 8, 1000 & 0xff})) // the end comes all the same
 	for v.in.closed == 0 {
 		if v.read(len(v.buf)) != nil {
 			return

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/lzstock/lzstock/internal/wire"
 )
 
 // preflight opens one socket as the clients will, so that what is wrong with the
@@ -27,12 +29,15 @@ func (f *fleet) preflight(ctx context.Context) error {
 	if _, err := conn.Write(request); err != nil {
 		return fmt.Errorf("%s: %w", f.cfg.URL, err)
 	}
-	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	in := bufio.NewReader(conn)
+	resp, err := http.ReadResponse(in, nil)
 	if err != nil {
 		return fmt.Errorf("%s: the answer to the upgrade: %w", f.cfg.URL, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusSwitchingProtocols {
+		_, _ = conn.Write(appendMasked(nil, wire.OpClose, []byte{1000 >> 8, 1000 & 0xff})) // it ends all the same
+		_, _ = io.Copy(io.Discard, in)
 		return nil
 	}
 	const most = 300

@@ -27,7 +27,7 @@ func newScreen(w io.Writer) *screen {
 		w = io.Discard
 	}
 	f, ok := w.(interface{ Fd() uintptr })
-	return &screen{w: w, terminal: ok && term.IsTerminal(int(f.Fd()))} //nolint:gosec // a file descriptor
+	return &screen{w: w, terminal: ok && term.IsTerminal(int(f.Fd()))}
 }
 
 func (s *screen) show(now time.Time, p report.Point, stage string, want int, losses uint64, t *tally, server bool) {
@@ -44,9 +44,12 @@ func (s *screen) show(now time.Time, p report.Point, stage string, want int, los
 	if closes > 0 {
 		line += fmt.Sprintf("  %d closed", closes)
 	}
-	for why, n := range t.failed {
-		line += fmt.Sprintf("  %d not connected: %s", n, why)
-		break
+	var failed uint64
+	for _, n := range t.failed {
+		failed += n
+	}
+	if failed > 0 {
+		line += fmt.Sprintf("  %d not connected", failed)
 	}
 	if server {
 		line += fmt.Sprintf("  server %.2f processors, %.0f MB", p.Cores, p.RSS/1e6)
@@ -62,7 +65,7 @@ func (s *screen) show(now time.Time, p report.Point, stage string, want int, los
 // clear makes room for what comes after the run.
 func (s *screen) clear() {
 	if s.drawn {
-		io.WriteString(s.w, "\r\x1b[K") //nolint:errcheck,gosec // see screen
+		io.WriteString(s.w, "\r\x1b[K") //nolint:errcheck // see screen
 		s.drawn = false
 	}
 }

@@ -20,43 +20,71 @@ const (
 	openPatience = 30 * time.Second // for all clients to be open once they should be
 	endLimit     = 5 * time.Second  // for all to have left
 	settleEvery  = 10 * time.Millisecond
-	mostPoints   = 1800 // of the curves
+	fewPoints    = 4    // of the curves, at least
+	mostPoints   = 1800 // of the curves, at most
 )
 
 // Run puts the load on, and reports. When ctx ends, the clients leave and the
 // report is of what was until then. progress gets a line now and then.
 func Run(ctx context.Context, cfg Config, progress io.Writer) (*report.Report, error) {
+	r, err := prepare(ctx, cfg, progress)
+	if err != nil {
+		return nil, err
+	}
+	return r.run(ctx)
+}
+
+// prepare finds out all that speaks against a run before it begins.
+func prepare(ctx context.Context, cfg Config, progress io.Writer) (*runner, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	stages, err := cfg.plan()
-	if err != nil {
-		return nil, err
-	}
-	if err := checkFiles(greatest(stages)); err != nil {
-		return nil, err
-	}
-	s, err := newServers(cfg.Admin)
-	if err != nil {
-		return nil, err
-	}
-	defer s.close()
-	r := &runner{cfg: &cfg, stages: stages, servers: s, screen: newScreen(progress), total: newTally(), second: newTally()}
+	r := &runner{cfg: &cfg, screen: newScreen(progress), total: newTally(), second: newTally()}
 	for i := range r.age {
 		r.age[i] = report.NewHistogram()
 	}
-	if r.before, err = s.read(ctx); err != nil {
+	if r.stages, err = cfg.plan(); err != nil {
 		return nil, err
 	}
-	r.last, r.peak = r.before, r.before.sample
+	if err := checkFiles(greatest(r.stages)); err != nil {
+		return nil, err
+	}
+	if r.servers, err = newServers(cfg.Admin); err != nil {
+		return nil, err
+	}
+	defer r.servers.close()
+	if r.before, err = r.servers.read(ctx); err != nil {
+		return nil, err
+	}
+	r.peak = r.before.sample
 	if r.fleet, err = newFleet(ctx, &cfg); err != nil {
 		return nil, err
 	}
 	if err := r.fleet.preflight(ctx); err != nil {
 		return nil, err
 	}
-	return r.run(ctx)
+	return r, r.baseline(ctx)
+}
+
+// baseline leaves what the preflight did out of the servers' counts, once they
+// have noticed its end.
+func (r *runner) baseline(ctx context.Context) error {
+	const attempts = 50
+	tick := time.NewTicker(settleEvery)
+	defer tick.Stop()
+	for range attempts {
+		now, err := r.servers.read(ctx)
+		if err != nil {
+			return err
+		}
+		r.last, r.before.gateway = now, now.gateway
+		if now.sample.Sockets <= r.before.sample.Sockets {
+			break
+		}
+		<-tick.C
+	}
+	return nil
 }
 
 // runner is one run. Its goroutine alone uses it, but for the fleet.
@@ -95,14 +123,16 @@ type runner struct {
 
 func (r *runner) run(ctx context.Context) (*report.Report, error) {
 	defer r.screen.clear()
+	defer r.servers.close()
 	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	r.begun = time.Now()
 	r.pointAt = r.begun
-	r.every = time.Second
+	var total time.Duration
 	for _, s := range r.stages {
-		r.every = max(r.every, s.take/mostPoints*time.Duration(len(r.stages)))
+		total += s.take
 	}
+	r.every = max(min(time.Second, total/fewPoints), total/mostPoints)
 
 	drivers, dctx := errgroup.WithContext(own)
 	n := runtime.GOMAXPROCS(0)

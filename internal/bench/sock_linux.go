@@ -62,7 +62,7 @@ func (l *loop) start(s *sock) {
 		return
 	}
 	s.fd = fd
-	for int(fd) >= len(l.byFD) {
+	for fd >= len(l.byFD) {
 		l.byFD = append(l.byFD, make([]*sock, len(l.byFD)+64)...)
 	}
 	l.byFD[fd] = s
@@ -215,6 +215,9 @@ func (l *loop) opened(s *sock) {
 func (l *loop) lost(s *sock, err error) {
 	var refused *refusal
 	switch {
+	case s.state == leaving && byServer(s.closed):
+		l.reader.t.closes[closing{s.closed, s.temper.group()}]++
+		s.left = false
 	case s.state == leaving:
 	case s.state == open:
 		code := s.closed
@@ -247,19 +250,17 @@ func (l *loop) failed(s *sock, why string) {
 	l.end(s)
 }
 
-// leave ends a connection by our own will. Those that do not read do not wait for
-// the answer.
+// leave ends a connection by our own will.
 func (l *loop) leave(s *sock) {
 	switch s.state {
 	case open:
-		l.reader.t.left++
+		s.left = true
+		l.f.open.Add(-1)
 		_, _ = unix.Write(s.fd, appendMasked(nil, wire.OpClose, []byte{1000 >> 8, 1000 & 0xff})) // the end comes all the same
-		if s.temper == eager {
-			l.f.open.Add(-1)
-			l.become(s, leaving, time.Now().Add(leaveLimit))
-			return
+		l.become(s, leaving, time.Now().Add(leaveLimit))
+		if s.temper != eager { // the answer is behind all that was not read
+			_ = l.listen(s, unix.EPOLLIN)
 		}
-		l.end(s)
 	case connecting, shaking, resting:
 		l.end(s)
 	case idle, leaving:
@@ -274,6 +275,9 @@ func (l *loop) end(s *sock) {
 	if s.state == open {
 		l.f.open.Add(-1)
 	}
+	if s.left {
+		l.reader.t.left++
+	}
 	if s.fd >= 0 {
 		l.byFD[s.fd] = nil
 		_ = unix.Close(s.fd)
@@ -281,24 +285,21 @@ func (l *loop) end(s *sock) {
 		l.live--
 	}
 	l.keepRest(s, nil)
-	s.stream, s.then, s.state = stream{}, nil, idle
+	s.stream, s.then, s.left, s.state = stream{}, nil, false, idle
 	if l.wanted(s) {
 		l.become(s, resting, time.Now().Add(rest(s.fails)))
 	}
 }
 
-// vanishAll drops all connections at once, and gives how many were open.
-func (l *loop) vanishAll() (n int) {
+// vanishAll drops all connections at once.
+func (l *loop) vanishAll() {
 	l.started = 0
 	for _, s := range l.socks {
-		if s.state == open {
-			n++
-		}
+		s.left = s.left || s.state == open
 		if s.state != idle {
 			l.end(s)
 		}
 	}
-	return n
 }
 
 // closeAll frees what a run that was cut short has left.

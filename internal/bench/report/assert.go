@@ -177,6 +177,9 @@ func (u unit) parse(s string) (float64, error) {
 	switch u {
 	case elapsed:
 		t, err := time.ParseDuration(s)
+		if _, bare := scaled(s); err != nil && bare {
+			return 0, fmt.Errorf("is a time, and %s has no unit: write %sms, or s or us in place of ms", s, s)
+		}
 		if err != nil {
 			return 0, fmt.Errorf("is a time: %q is none, write 50ms or 1.5s", s)
 		}
@@ -267,7 +270,7 @@ func (u unit) format(v float64) string {
 	case share:
 		return percent(v)
 	case size:
-		return bytes(v)
+		return byteSize(v)
 	default:
 		return count(v)
 	}

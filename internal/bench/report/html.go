@@ -83,7 +83,7 @@ func (r *Report) charts() []chart {
 	if r.Server != nil {
 		out = append(out,
 			r.chart("Processors used by the server", count, line{"processors", func(p *Point) float64 { return p.Cores }}),
-			r.chart("The server's memory (RSS)", bytes, line{"RSS", func(p *Point) float64 { return p.RSS }}),
+			r.chart("The server's memory (RSS)", byteSize, line{"RSS", func(p *Point) float64 { return p.RSS }}),
 			r.chart("The server's goroutines", count, line{"goroutines", func(p *Point) float64 { return p.Goroutines }}))
 	}
 	return out

@@ -31,7 +31,7 @@ func millis(ms float64) string {
 
 func percent(v float64) string { return strconv.FormatFloat(v*100, 'f', 1, 64) + " %" }
 
-func bytes(v float64) string {
+func byteSize(v float64) string {
 	for _, u := range []struct {
 		name string
 		size float64
@@ -136,12 +136,12 @@ func (r *Report) perGroup(title string, rows []groupRow) table {
 }
 
 func (r *Report) dataTable() table {
-	return r.perGroup(fmt.Sprintf("Data, in a window of %s", millis(r.Window*1000)), []groupRow{
+	return r.perGroup("Data, in a window of "+millis(r.Window*1000), []groupRow{
 		{"clients", func(g *Group) string { return count(float64(g.Clients)) }},
 		{"events/s", func(g *Group) string { return count(math.Round(g.EventsPerS)) }},
 		{"frames/s", func(g *Group) string { return count(math.Round(g.FramesPerS)) }},
 		{"events a frame", func(g *Group) string { return count(g.EventsPerFrame) }},
-		{"bytes/s", func(g *Group) string { return bytes(g.BytesPerS) }},
+		{"bytes/s", func(g *Group) string { return byteSize(g.BytesPerS) }},
 		{"conflated", func(g *Group) string { return percent(g.Conflated) }},
 		{"events in the whole run", func(g *Group) string { return whole(g.Total.Events) }},
 		{"snapshots", func(g *Group) string { return whole(g.Total.Snapshots) }},
@@ -210,7 +210,7 @@ func (r *Report) serverTable() table {
 		of     func(s *Sample) float64
 		format func(float64) string
 	}{
-		{"memory (RSS)", func(s *Sample) float64 { return s.RSS }, bytes},
+		{"memory (RSS)", func(s *Sample) float64 { return s.RSS }, byteSize},
 		{"goroutines", func(s *Sample) float64 { return s.Goroutines }, count},
 		{"open files", func(s *Sample) float64 { return s.Files }, count},
 		{"sockets", func(s *Sample) float64 { return s.Sockets }, count},
@@ -237,13 +237,11 @@ func (r *Report) title() string {
 	if s.Profile != "" {
 		text += ", profile " + s.Profile
 	}
-	for _, x := range []struct {
-		share float64
-		name  string
-	}{{s.Stalled, "stalled"}, {s.Drip, "dripping"}} {
-		if x.share > 0 {
-			text += fmt.Sprintf(", %s %s", percent(x.share), x.name)
-		}
+	if s.Stalled > 0 {
+		text += ", " + percent(s.Stalled) + " stalled"
+	}
+	if s.Drip > 0 {
+		text += ", " + percent(s.Drip) + " dripping"
 	}
 	if s.Churn > 0 {
 		text += fmt.Sprintf(", %s/s come and go", count(s.Churn))

@@ -41,7 +41,7 @@ func oracle(frame []byte) (out []scan.Message, ok bool) {
 		}
 		out = append(out, scan.Message{
 			Channel: d.Channel, Topic: scan.Topic(d.Channel, []byte(d.Symbol)), At: d.Time().UnixNano(),
-			Seq: uint64(d.Seq), Prev: uint64(d.Event.Prev), Merged: max(1, d.Merged), Snapshot: d.Snapshot,
+			Seq: uint64(d.Seq), Prev: uint64(d.Prev), Merged: max(1, d.Merged), Snapshot: d.Snapshot,
 		})
 	}
 	return out, true
@@ -71,23 +71,24 @@ func frameOf(events []market.Event, tails []wire.Tail) []byte {
 
 func samples() ([]market.Event, []wire.Tail) {
 	at := time.Date(2021, 2, 22, 15, 51, 44, 208e6, time.UTC)
-	return []market.Event{
-			{Seq: 96921, Channel: market.Trades, Symbol: "AAPL", Trade: &market.Trade{
-				ID: -7, Exchange: "T", Price: 126_550_000_000, Size: market.Scale, Time: at, Conditions: []string{"@", "T"}, Tape: "C",
-			}},
-			{Seq: 1 << 60, Channel: market.Quotes, Symbol: "BRK.A", Quote: &market.Quote{
-				BidExchange: "}", BidPrice: 1, BidSize: 2, AskExchange: `,"t":"`, AskPrice: 3, AskSize: 4,
-				Time: at.Add(123456789), Conditions: []string{`\`, `"`}, Tape: "{",
-			}},
-			{Seq: 96922, Channel: market.Bars, Symbol: "SOMETHINGLONG", Bar: &market.Bar{
-				Open: 1, High: 2, Low: 1, Close: 2, Volume: 5, Trades: 3, VWAP: 1, Time: at.Truncate(time.Minute),
-			}},
-			{Seq: 96923, Channel: market.DailyBars, Symbol: "BTC/USD", Bar: &market.Bar{
-				Open: 1, High: 2, Low: 1, Close: 2, Volume: 5, Trades: 3, VWAP: 1, Time: at.Truncate(24 * time.Hour),
-			}},
-		}, []wire.Tail{
-			{Prev: 96000, Merged: 12}, {Snapshot: true}, {Prev: 1}, {Prev: 96000, Merged: 2, Snapshot: true},
-		}
+	events := []market.Event{
+		{Seq: 96921, Channel: market.Trades, Symbol: "AAPL", Trade: &market.Trade{
+			ID: -7, Exchange: "T", Price: 126_550_000_000, Size: market.Scale, Time: at, Conditions: []string{"@", "T"}, Tape: "C",
+		}},
+		{Seq: 1 << 60, Channel: market.Quotes, Symbol: "BRK.A", Quote: &market.Quote{
+			BidExchange: "}", BidPrice: 1, BidSize: 2, AskExchange: `,"t":"`, AskPrice: 3, AskSize: 4,
+			Time: at.Add(123456789), Conditions: []string{`\`, `"`}, Tape: "{",
+		}},
+		{Seq: 96922, Channel: market.Bars, Symbol: "SOMETHINGLONG", Bar: &market.Bar{
+			Open: 1, High: 2, Low: 1, Close: 2, Volume: 5, Trades: 3, VWAP: 1, Time: at.Truncate(time.Minute),
+		}},
+		{Seq: 96923, Channel: market.DailyBars, Symbol: "BTC/USD", Bar: &market.Bar{
+			Open: 1, High: 2, Low: 1, Close: 2, Volume: 5, Trades: 3, VWAP: 1, Time: at.Truncate(24 * time.Hour),
+		}},
+	}
+	return events, []wire.Tail{
+		{Prev: 96000, Merged: 12}, {Snapshot: true}, {Prev: 1}, {Prev: 96000, Merged: 2, Snapshot: true},
+	}
 }
 
 func TestScanAgreesWithWire(t *testing.T) {
