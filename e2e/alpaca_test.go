@@ -42,10 +42,10 @@ func (s *seen[T]) all() []T {
 func (s *seen[T]) len() int { return len(s.all()) }
 
 // up runs everything in one process and gives the address for clients.
-func up(t *testing.T, source string, more ...string) (*process, string) {
+func up(t *testing.T, source string) (*process, string) {
 	t.Helper()
 	listen := freeAddr(t)
-	p := start(t, append([]string{"up", "--listen", listen, "--grpc", freeAddr(t), "--source", source}, more...)...)
+	p := start(t, "up", "--listen", listen, "--grpc", freeAddr(t), "--source", source)
 	return p, listen
 }
 
@@ -113,7 +113,7 @@ func TestAlpacaStocksOnTape(t *testing.T) {
 	_, addr := up(t, "tape:"+file+"?speed=600&offset=1h")
 	var trades seen[stream.Trade]
 	var bars, daily seen[stream.Bar]
-	stocks(t, addr, stream.WithTrades(trades.add, "*"), stream.WithBars(bars.add, "*"), stream.WithDailyBars(daily.add, "*"))
+	_ = stocks(t, addr, stream.WithTrades(trades.add, "*"), stream.WithBars(bars.add, "*"), stream.WithDailyBars(daily.add, "*"))
 	eventually(t, "trades and bars", func() bool { return trades.len() > 1000 && bars.len() > 200 && daily.len() > 200 })
 	got := trades.all()
 	i := 0
@@ -195,7 +195,7 @@ func TestAlpacaUpdatedBars(t *testing.T) {
 	listen, grpc := freeAddr(t), freeAddr(t)
 	start(t, "up", "--listen", listen, "--grpc", grpc, "--source", "none")
 	var bars, updated seen[stream.Bar]
-	stocks(t, listen, stream.WithBars(bars.add, "LATE"), stream.WithUpdatedBars(updated.add, "LATE"))
+	_ = stocks(t, listen, stream.WithBars(bars.add, "LATE"), stream.WithUpdatedBars(updated.add, "LATE"))
 	at := time.Date(2026, 1, 5, 15, 0, 10, 0, time.UTC)
 	line := func(after time.Duration, price, size int) string {
 		return fmt.Sprintf(`{"T":"t","S":"LATE","p":%d.5,"s":%d,"x":"D","t":%q}`+"\n", price, size, at.Add(after).Format(time.RFC3339Nano))

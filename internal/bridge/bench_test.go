@@ -68,7 +68,7 @@ func newFanOut(tb testing.TB, sockets int, format wire.Format) *fanOut {
 		bridges.Go(func() {
 			conn := &null{closed: make(chan struct{}), bytes: &fo.bytes}
 			t := &talk{symbols: symbols, opened: open}
-			factory.Serve(ctx, conn, t, bridge.Options{Format: format})
+			_ = factory.Serve(ctx, conn, t, bridge.Options{Format: format})
 		})
 	}
 	for range sockets {

@@ -93,7 +93,7 @@ type Options struct {
 
 // End says how a bridge ended: the reason, and the error behind it where there is
 // one.
-type End struct {
+type End struct { //nolint:errname // a clean end is one, too
 	Reason wire.Reason
 	Err    error
 }

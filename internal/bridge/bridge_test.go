@@ -80,7 +80,7 @@ type stage struct {
 	hub     *hub.Hub
 	factory *bridge.Factory
 	cancel  context.CancelFunc
-	ctx     context.Context
+	ctx     context.Context //nolint:containedctx // what the bridges of the test hang on
 	seq     market.Seq
 	sentAt  atomic.Int64 // Unix nanoseconds
 }
@@ -170,7 +170,7 @@ func (p *peer) closed() (before []string, code ws.StatusCode) {
 		if err != nil {
 			return before, 0
 		}
-		switch f.Header.OpCode {
+		switch f.Header.OpCode { //nolint:exhaustive // others do not matter here
 		case ws.OpText:
 			before = append(before, string(f.Payload))
 		case ws.OpClose:
@@ -356,7 +356,7 @@ func TestControlBeforeData(t *testing.T) {
 				t.Errorf("a heartbeat while data waited: %s", got)
 			}
 		}
-		if fmt.Sprint(ops) != fmt.Sprint([]ws.OpCode{ws.OpText, ws.OpPing, ws.OpText}) {
+		if !slices.Equal(ops, []ws.OpCode{ws.OpText, ws.OpPing, ws.OpText}) {
 			t.Errorf("frames came as %v", ops)
 		}
 	})

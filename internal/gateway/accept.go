@@ -61,7 +61,7 @@ func (g *Gateway) accept(w http.ResponseWriter, r *http.Request, text, binary wi
 		g.refuse(w, problem{Status: http.StatusBadRequest, cause: "bad-query", Detail: err.Error()})
 		return
 	}
-	ctx, err := g.admit()
+	ctx, err := g.admit() //nolint:contextcheck // a socket outlives its request
 	if err != nil {
 		cause := "over-capacity"
 		if errors.Is(err, errStopping) {
@@ -88,7 +88,7 @@ func wantsMsgPack(r *http.Request) bool {
 
 func subprotocols(r *http.Request) (out []string) {
 	for _, line := range r.Header.Values("Sec-WebSocket-Protocol") {
-		for _, p := range strings.Split(line, ",") {
+		for p := range strings.SplitSeq(line, ",") {
 			out = append(out, strings.TrimSpace(p))
 		}
 	}
@@ -100,7 +100,7 @@ func subprotocols(r *http.Request) (out []string) {
 func checkUpgrade(r *http.Request) *problem {
 	has := func(header, token string) bool {
 		for _, line := range r.Header.Values(header) {
-			for _, v := range strings.Split(line, ",") {
+			for v := range strings.SplitSeq(line, ",") {
 				if strings.EqualFold(strings.TrimSpace(v), token) {
 					return true
 				}

@@ -89,7 +89,7 @@ func newHouse(t *testing.T, cfg Config) *house {
 	ho.stop = stop
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = h.Run(hubCtx) })
-	go func() { ho.done <- ho.g.Run(ctx, ho.l) }()
+	wg.Go(func() { ho.done <- ho.g.Run(ctx, ho.l) })
 	t.Cleanup(func() { stop(); stopHub(); wg.Wait() })
 	return ho
 }
@@ -156,7 +156,7 @@ func (c *client) next() string {
 		if err != nil {
 			return "error: " + err.Error()
 		}
-		switch f.Header.OpCode {
+		switch f.Header.OpCode { //nolint:exhaustive // others do not matter here
 		case ws.OpText:
 			return string(f.Payload)
 		case ws.OpClose:
