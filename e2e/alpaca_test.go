@@ -60,7 +60,12 @@ func stocks(t *testing.T, addr string, opts ...stream.StockOption) *stream.Stock
 		cancel()
 		t.Fatalf("the SDK cannot connect: %v", err)
 	}
-	t.Cleanup(func() { cancel(); <-c.Terminated() })
+	t.Cleanup(func() {
+		cancel()
+		if err := <-c.Terminated(); err != nil {
+			t.Errorf("the SDK ended: %v", err)
+		}
+	})
 	return c
 }
 
@@ -113,7 +118,7 @@ func TestAlpacaStocksOnTape(t *testing.T) {
 	_, addr := up(t, "tape:"+file+"?speed=600&offset=1h")
 	var trades seen[stream.Trade]
 	var bars, daily seen[stream.Bar]
-	_ = stocks(t, addr, stream.WithTrades(trades.add, "*"), stream.WithBars(bars.add, "*"), stream.WithDailyBars(daily.add, "*"))
+	stocks(t, addr, stream.WithTrades(trades.add, "*"), stream.WithBars(bars.add, "*"), stream.WithDailyBars(daily.add, "*"))
 	eventually(t, "trades and bars", func() bool { return trades.len() > 1000 && bars.len() > 200 && daily.len() > 200 })
 	got := trades.all()
 	i := 0
@@ -163,7 +168,9 @@ func TestAlpacaCryptoOnTape(t *testing.T) {
 		t.Error(err)
 	}
 	cancel()
-	<-c.Terminated()
+	if err := <-c.Terminated(); err != nil {
+		t.Errorf("the SDK ended: %v", err)
+	}
 	got := trades.all()
 	fractions := 0
 	i := 0
@@ -195,7 +202,7 @@ func TestAlpacaUpdatedBars(t *testing.T) {
 	listen, grpc := freeAddr(t), freeAddr(t)
 	start(t, "up", "--listen", listen, "--grpc", grpc, "--source", "none")
 	var bars, updated seen[stream.Bar]
-	_ = stocks(t, listen, stream.WithBars(bars.add, "LATE"), stream.WithUpdatedBars(updated.add, "LATE"))
+	stocks(t, listen, stream.WithBars(bars.add, "LATE"), stream.WithUpdatedBars(updated.add, "LATE"))
 	at := time.Date(2026, 1, 5, 15, 0, 10, 0, time.UTC)
 	line := func(after time.Duration, price, size int) string {
 		return fmt.Sprintf(`{"T":"t","S":"LATE","p":%d.5,"s":%d,"x":"D","t":%q}`+"\n", price, size, at.Add(after).Format(time.RFC3339Nano))

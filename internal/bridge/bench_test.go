@@ -80,6 +80,7 @@ func newFanOut(tb testing.TB, sockets int, format wire.Format) *fanOut {
 
 // publish sends 64 trades and waits until they have been written.
 func (fo *fanOut) publish(tb testing.TB, payload *market.Trade) {
+	tb.Helper()
 	events := make([]market.Event, 64)
 	for i := range events {
 		fo.seq++

@@ -61,7 +61,7 @@ func (g *Gateway) accept(w http.ResponseWriter, r *http.Request, text, binary wi
 		g.refuse(w, problem{Status: http.StatusBadRequest, cause: "bad-query", Detail: err.Error()})
 		return
 	}
-	ctx, err := g.admit() //nolint:contextcheck // a socket outlives its request
+	ctx, err := g.admit()
 	if err != nil {
 		cause := "over-capacity"
 		if errors.Is(err, errStopping) {
