@@ -155,9 +155,16 @@ func (s *server) dial() (st stream, hangUp func()) {
 		s.t.Fatal(err)
 	}
 	return st, func() {
-		raw.Close()
+		s.closed(raw.Close())
 		cancel()
-		conn.Close()
+		s.closed(conn.Close())
+	}
+}
+
+func (s *server) closed(err error) {
+	s.t.Helper()
+	if err != nil && !errors.Is(err, net.ErrClosed) {
+		s.t.Error(err)
 	}
 }
 
