@@ -54,7 +54,7 @@ func TestSeed1IsForEver(t *testing.T) {
 		row, _ = rows.Append(row[:0], &e)
 		h.Write(row)
 	}
-	const want = "35bb7fea97d4af7fb8bf21d1194d589a2857dab837115e4a19f17010c92d4c40"
+	const want = "f9880d4ce6eb82e48a17ac79b8e5f72b37f7390066cc2dfd589cfc44b22c7dc4"
 	if got := hex.EncodeToString(h.Sum(nil)); got != want {
 		t.Errorf("10,000 events of seed 1 have the hash %s, want %s", got, want)
 	}
@@ -258,6 +258,15 @@ func TestRateHoldsFromOneToAMillion(t *testing.T) {
 		s := newMarket(t, sim.Options{Rate: rate})
 		n := min(max(20*rate, 3000), 60_000)
 		list := take(s, n)
+		trades := 0
+		for _, e := range list {
+			if e.Trade != nil {
+				trades++
+			}
+		}
+		if share := 100 * trades / n; share < 16 || share > 23 {
+			t.Errorf("rate %d: %d %% are trades, want about 20", rate, share)
+		}
 		took := list[n-1].Time().Sub(start).Seconds()
 		want := float64(n) / float64(rate)
 		if took < want*0.9-1 || took > want*1.1+1 {
