@@ -18,7 +18,7 @@ import (
 type null struct {
 	closed chan struct{}
 	once   sync.Once
-	bytes  *atomic.Int64
+	all    *fanOut
 }
 
 func (n *null) Read() (bridge.Message, error) {
@@ -27,7 +27,9 @@ func (n *null) Read() (bridge.Message, error) {
 }
 
 func (n *null) TryWrite(p []byte) (int, error) {
-	n.bytes.Add(int64(len(p)))
+	if n.all.left.Add(-1) == 0 {
+		n.all.written <- struct{}{}
+	}
 	return len(p), nil
 }
 
@@ -40,10 +42,12 @@ func (n *null) Close() error {
 
 // fanOut is a hub with sockets that all listen to the same ten symbols.
 type fanOut struct {
-	hub   *hub.Hub
-	bytes atomic.Int64
-	seq   market.Seq
-	stop  func()
+	hub     *hub.Hub
+	sockets int64
+	left    atomic.Int64  // sockets that have not written the batch yet
+	written chan struct{} // all have
+	seq     market.Seq
+	stop    func()
 }
 
 func newFanOut(tb testing.TB, sockets int, format wire.Format) *fanOut {
@@ -54,9 +58,9 @@ func newFanOut(tb testing.TB, sockets int, format wire.Format) *fanOut {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	fo := &fanOut{hub: h}
+	fo := &fanOut{hub: h, sockets: int64(sockets), written: make(chan struct{}, 1)}
 	ctx, cancel := context.WithCancel(context.Background())
-	factory := bridge.NewFactory(h, bridge.Config{})
+	factory := bridge.NewFactory(h, bridge.Config{PingEvery: time.Hour, PeerTimeout: time.Hour, HeartbeatEvery: time.Hour})
 	var hubDone, bridges sync.WaitGroup
 	hubDone.Go(func() { _ = h.Run(ctx) })
 	var symbols []market.Symbol
@@ -66,7 +70,7 @@ func newFanOut(tb testing.TB, sockets int, format wire.Format) *fanOut {
 	open := make(chan struct{}, sockets)
 	for range sockets {
 		bridges.Go(func() {
-			conn := &null{closed: make(chan struct{}), bytes: &fo.bytes}
+			conn := &null{closed: make(chan struct{}), all: fo}
 			t := &talk{symbols: symbols, opened: open}
 			_ = factory.Serve(ctx, conn, t, bridge.Options{Format: format})
 		})
@@ -86,15 +90,11 @@ func (fo *fanOut) publish(tb testing.TB, payload *market.Trade) {
 		fo.seq++
 		events[i] = market.Event{Seq: fo.seq, Channel: market.Trades, Symbol: market.Symbol([]string{"S0", "S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9"}[i%10]), Trade: payload}
 	}
+	fo.left.Store(fo.sockets)
 	if err := fo.hub.Publish(tb.Context(), events); err != nil {
 		tb.Fatal(err)
 	}
-	before := fo.bytes.Load()
-	for fo.bytes.Load() == before || fo.hub.Stats().Inbox > 0 {
-		if _, _, err := fo.hub.Snapshot(tb.Context(), nil); err != nil {
-			tb.Fatal(err)
-		}
-	}
+	<-fo.written
 }
 
 var payload = &market.Trade{ID: 96921, Exchange: "D", Price: 126_550_000_000, Size: market.Scale, Time: time.Unix(1_614_009_104, 208e6).UTC(), Conditions: []string{"@"}, Tape: "C"}
