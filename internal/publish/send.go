@@ -54,7 +54,7 @@ func (p *publisher) send(ctx context.Context) error {
 			return fmt.Errorf("publish to %s: given up after %s: %w", p.cfg.Target, now.Sub(failing).Round(time.Millisecond), err)
 		}
 		p.note(fmt.Sprintf("no connection to %s: %s; next try in %s", p.cfg.Target, status.Convert(err).Message(), pause.Round(time.Millisecond)))
-		p.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "connection lost", slog.String("target", p.cfg.Target),
+		p.cfg.Logger.LogAttrs(ctx, slog.LevelDebug, "connection lost", slog.String("target", p.cfg.Target),
 			slog.String("error", err.Error()), slog.Duration("retry_in", pause), slog.Int("unacknowledged", len(p.pending)))
 		select {
 		case <-time.After(pause):
