@@ -35,6 +35,7 @@ type root struct {
 	Monitor  monitorCmd `cmd:"" help:"Run a Market Monitor: prices from the bus, served by gRPC."`
 	Feed     feedCmd    `cmd:"" help:"Bring prices onto the bus, or record what it carries."`
 	Publish  publishCmd `cmd:"" help:"Publish trades and quotes from standard input through a monitor's Ingest service."`
+	Watch    watchCmd   `cmd:"" help:"Watch prices in the terminal."`
 	Settings configCmd  `cmd:"" help:"Check or print the configuration." name:"config"`
 	Version  versionCmd `cmd:"" help:"Print the version."`
 }
