@@ -134,7 +134,7 @@ func (c *Client) Close() error {
 // loop makes one connection after the other.
 func (c *Client) loop(ctx context.Context) error {
 	for failures := 0; ; {
-		c.change(func(s *State) { s.Phase, s.Attempt = Connecting, failures })
+		c.change(func(s *State) { s.Phase, s.Attempt, s.Feed = Connecting, failures, market.Feed{} })
 		begun := time.Now()
 		err := c.connect(ctx)
 		switch {

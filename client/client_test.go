@@ -202,6 +202,41 @@ func TestEndsAreObeyed(t *testing.T) {
 	}
 }
 
+// TestFeedStateBelongsToTheConnection has the state come before the greeting, and
+// not at all on the second connection.
+func TestFeedStateBelongsToTheConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := day(t)
+		f := newFake(t, func(p *peer) error {
+			if p.number == 1 {
+				if err := p.send(wire.AppendFeed(nil, p.format, feedDown())); err != nil {
+					return err
+				}
+			}
+			if err := p.greet(); err != nil {
+				return err
+			}
+			if p.number == 1 {
+				time.Sleep(10 * time.Second)
+				return p.close(wire.MaxAge)
+			}
+			return p.serve()
+		})
+		c, err := client.Dial(ctx, f.config())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if s := c.State(); s.Feed.State != market.FeedDown || s.Feed.Epoch != 7 {
+			t.Errorf("first: %+v", s.Feed)
+		}
+		time.Sleep(20 * time.Second)
+		if s := c.State(); s.Phase != client.Connected || s.Feed != (market.Feed{Epoch: 7}) {
+			t.Errorf("second: %+v", s)
+		}
+	})
+}
+
 func TestInBandErrorComesAlong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := day(t)

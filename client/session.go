@@ -246,7 +246,9 @@ func (s *session) greet(m *wire.Connected) *Error {
 		if st.Conn == "" {
 			st.Conn = "unnamed"
 		}
-		st.Feed = market.Feed{Epoch: m.Epoch}
+		if m.Epoch != 0 {
+			st.Feed.Epoch = m.Epoch
+		}
 	})
 	cfg := &s.c.cfg
 	if cfg.Key+cfg.Secret+cfg.Token != "" {

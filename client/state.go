@@ -49,7 +49,7 @@ type State struct {
 	Attempt   int         // attempts in a row that failed, or ended soon
 	Next      time.Time   // when the next attempt comes, in phase Waiting
 	Err       error       // why the last connection ended; nil before
-	Feed      market.Feed // as the gateway last said; its State is 0 before that
+	Feed      market.Feed // as the gateway has said on this connection; its State is 0 before that
 	Throttled bool        // the gateway conflates for this client, which is behind
 }
 

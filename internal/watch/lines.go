@@ -20,7 +20,8 @@ type lines struct {
 	color bool
 	url   string
 	buf   []byte
-	shown client.State // what was said last
+	shown client.State     // what was said last
+	feed  market.FeedState // what was said of it on this connection
 }
 
 func (l *lines) refresh(time.Time) []byte {
@@ -96,7 +97,10 @@ func (l *lines) state(s client.State, now time.Time) {
 		case client.Connecting:
 		}
 	}
-	if s.Feed.State != before.Feed.State && s.Feed.State != 0 {
+	if s.Phase != client.Connected {
+		l.feed = 0
+	} else if s.Feed.State != l.feed {
+		l.feed = s.Feed.State
 		l.say(now, "feed "+s.Feed.State.String(), "since "+s.Feed.Since.UTC().Format(clock))
 	}
 	if s.Throttled != before.Throttled {
