@@ -244,6 +244,7 @@ func TestSlowOutput(t *testing.T) {
 		stop := start(t, Config{URL: "ws://gateway", Symbols: []market.Symbol{"*"}, Channels: []market.Channel{market.Trades}, NetDial: l.DialContext}, w)
 		time.Sleep(time.Hour)
 		_ = r.CloseWithError(errors.New("nobody reads"))
+		synctest.Wait() // Run fails by itself, before it is stopped
 		if err := stop(); err == nil || !strings.Contains(err.Error(), "nobody reads") {
 			t.Errorf("%v", err)
 		}
