@@ -130,6 +130,9 @@ func (r *raw) messages() []message {
 		}
 		out = append(out, batch...)
 	}
+	if len(out) > 0 && out[0].text("msg") != "connected" {
+		r.t.Fatalf("the first message is %v", out[0])
+	}
 	return out
 }
 

@@ -84,6 +84,7 @@ type Handler interface {
 // Options are what one bridge has of its own.
 type Options struct {
 	ID        string // names the connection in logs, and to the client where something failed here
+	Greeting  []byte // the first message, ahead of anything that the hub has to say
 	Format    wire.Format
 	Mailbox   mailbox.Options
 	Interval  time.Duration // least time between two frames of data; 0: none

@@ -26,6 +26,9 @@ type writer struct {
 func (b *Bridge) initWriter() {
 	cfg := &b.factory.cfg
 	b.pingAt = b.born.Add(cfg.PingEvery)
+	if len(b.opts.Greeting) > 0 {
+		b.control(b.opts.Greeting)
+	}
 	b.heartbeatAt = b.born.Add(b.opts.Heartbeat)
 	if b.opts.MaxAge > 0 {
 		b.maxAgeAt = b.born.Add(b.opts.MaxAge)

@@ -82,8 +82,14 @@ func (d *dialog) apply(o wire.Options) bool {
 
 // options gives what the bridge begins with.
 func (d *dialog) options() bridge.Options {
+	cfg, common := &d.g.cfg, d.g.bridges.Config()
+	hello := wire.Connected{
+		Conn: d.id, Epoch: d.g.demand.Epoch(), Ping: common.PingEvery, MaxAge: common.MaxAge,
+		Limits: wire.Limits{Symbols: cfg.Symbols, CommandsPerSecond: cfg.CommandRate, MessageBytes: cfg.MessageBytes},
+	}
 	return bridge.Options{
-		ID: d.id, Format: d.format, Mailbox: d.mailbox(), Interval: d.interval, Heartbeat: d.first.Heartbeat,
+		ID: d.id, Greeting: wire.AppendConnected(nil, d.format, &hello),
+		Format: d.format, Mailbox: d.mailbox(), Interval: d.interval, Heartbeat: d.first.Heartbeat,
 	}
 }
 
@@ -98,20 +104,11 @@ func (d *dialog) mailbox() mailbox.Options {
 	return mailbox.Options{Mode: mailbox.Adaptive, Limit: d.g.cfg.AdaptiveQ}
 }
 
-// Open greets the client and subscribes to what its query asked for.
+// Open subscribes to what the query asked for, or waits for auth.
 func (d *dialog) Open(ctx context.Context, b *bridge.Bridge) error {
-	cfg := &d.g.cfg
-	hello := wire.Connected{
-		Conn: d.id, Epoch: d.g.demand.Epoch(),
-		Ping: d.g.bridges.Config().PingEvery, MaxAge: d.g.bridges.Config().MaxAge,
-		Limits: wire.Limits{Symbols: cfg.Symbols, CommandsPerSecond: cfg.CommandRate, MessageBytes: cfg.MessageBytes},
-	}
-	if err := b.Send(ctx, wire.AppendConnected(nil, d.format, &hello)); err != nil {
-		return err
-	}
 	if !d.format.Native() {
 		d.mu.Lock()
-		d.deadline = time.AfterFunc(cfg.AuthTimeout, func() { b.Stop(wire.AuthTimeout, nil) })
+		d.deadline = time.AfterFunc(d.g.cfg.AuthTimeout, func() { b.Stop(wire.AuthTimeout, nil) })
 		d.mu.Unlock()
 		return nil
 	}

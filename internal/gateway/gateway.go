@@ -43,7 +43,6 @@ type Config struct {
 	EveryQ       int           // events that wait in every delivery; 0 means 65,536
 	AuthTimeout  time.Duration // for the auth message of the strict dialects; 0 means 10 s
 	StopTimeout  time.Duration // for the end of all sockets; 0 means 4 s
-	DownLimit    time.Duration // sockets end when the feed has been down for so long; 0 means never
 }
 
 func (c Config) withDefaults() (Config, error) {

@@ -207,6 +207,18 @@ func TestNativeConversation(t *testing.T) {
 	})
 }
 
+// TestGreetingComesFirst has the feed's state known before the client comes.
+func TestGreetingComesFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ho := newHouse(t, Config{})
+		if err := ho.hub.Feed(t.Context(), market.Feed{State: market.FeedLive, Since: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+		ho.dial("/v1/stream?trades=AAPL").expect(`"msg":"connected"`, `"T":"feed","state":"live"`, `"T":"subscription"`)
+		ho.dial("/v2/iex").expect(`[{"T":"success","msg":"connected"}]`)
+	})
+}
+
 func TestQuerySubscribes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ho := newHouse(t, Config{})
