@@ -3,6 +3,7 @@ package bridge_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,15 +17,12 @@ import (
 
 // null is a Conn that takes everything at once and never says anything.
 type null struct {
-	closed chan struct{}
-	once   sync.Once
-	all    *fanOut
+	once sync.Once
+	in   bridge.Inbox
+	all  *fanOut
 }
 
-func (n *null) Read() (bridge.Message, error) {
-	<-n.closed
-	return bridge.Message{}, context.Canceled
-}
+func (n *null) Start(in bridge.Inbox) { n.in = in }
 
 func (n *null) TryWrite(p []byte) (int, error) {
 	if n.all.left.Add(-1) == 0 {
@@ -36,7 +34,7 @@ func (n *null) TryWrite(p []byte) (int, error) {
 func (n *null) Write(p []byte, _ time.Duration) (int, error) { return n.TryWrite(p) }
 
 func (n *null) Close() error {
-	n.once.Do(func() { close(n.closed) })
+	n.once.Do(func() { n.in.End(io.EOF) })
 	return nil
 }
 
@@ -69,11 +67,8 @@ func newFanOut(tb testing.TB, sockets int, format wire.Format) *fanOut {
 	}
 	open := make(chan struct{}, sockets)
 	for range sockets {
-		bridges.Go(func() {
-			conn := &null{closed: make(chan struct{}), all: fo}
-			t := &talk{symbols: symbols, opened: open}
-			_ = factory.Serve(ctx, conn, t, bridge.Options{Format: format})
-		})
+		bridges.Add(1)
+		factory.Start(ctx, &null{all: fo}, &talk{symbols: symbols, opened: open}, bridge.Options{Format: format}, func(*bridge.End) { bridges.Done() })
 	}
 	for range sockets {
 		<-open

@@ -30,16 +30,22 @@ func TestMain(m *testing.M) { leak.Main(m) }
 // pipe is a Conn over one end of a connection in memory.
 type pipe struct {
 	*memnet.Conn
-	in *bufio.Reader
+	readers *sync.WaitGroup
 }
 
-func (p *pipe) Read() (bridge.Message, error) {
-	f, err := ws.ReadFrame(p.in)
-	if err != nil {
-		return bridge.Message{}, err
-	}
-	f = ws.UnmaskFrameInPlace(f)
-	return bridge.Message{Op: wire.Opcode(f.Header.OpCode), Payload: f.Payload}, nil
+func (p *pipe) Start(in bridge.Inbox) {
+	p.readers.Go(func() {
+		r := bufio.NewReader(p.Conn)
+		for {
+			f, err := ws.ReadFrame(r)
+			if err != nil {
+				in.End(err)
+				return
+			}
+			f = ws.UnmaskFrameInPlace(f)
+			in.Message(bridge.Message{Op: wire.Opcode(f.Header.OpCode), Payload: f.Payload})
+		}
+	})
 }
 
 func (p *pipe) Write(b []byte, limit time.Duration) (int, error) {
@@ -82,6 +88,7 @@ type stage struct {
 	cancel  context.CancelFunc
 	ctx     context.Context //nolint:containedctx // what the bridges of the test hang on
 	seq     market.Seq
+	readers sync.WaitGroup
 	sentAt  atomic.Int64 // Unix nanoseconds
 }
 
@@ -98,7 +105,7 @@ func newStage(t *testing.T, cfg bridge.Config) *stage {
 	st.ctx, st.cancel = context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = h.Run(hubCtx) })
-	t.Cleanup(func() { st.cancel(); stop(); wg.Wait() })
+	t.Cleanup(func() { st.cancel(); st.readers.Wait(); stop(); wg.Wait() })
 	return st
 }
 
@@ -127,9 +134,9 @@ type peer struct {
 func (st *stage) connect(h bridge.Handler, opts bridge.Options, net ...memnet.Option) *peer {
 	client, server := memnet.Pair(net...)
 	p := &peer{t: st.t, conn: client, in: bufio.NewReader(client), end: make(chan *bridge.End, 1)}
-	go func() {
-		p.end <- st.factory.Serve(st.ctx, &pipe{Conn: server, in: bufio.NewReader(server)}, h, opts)
-	}()
+	st.readers.Go(func() {
+		st.factory.Start(st.ctx, &pipe{Conn: server, readers: &st.readers}, h, opts, func(end *bridge.End) { p.end <- end })
+	})
 	st.t.Cleanup(func() { _ = client.Close() })
 	return p
 }
