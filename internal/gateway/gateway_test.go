@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -546,7 +547,7 @@ func FuzzFrames(f *testing.F) {
 		}
 		whole, err := read(len(data) + 1)
 		pieces, errPieces := read(int(piece) + 1)
-		if fmt.Sprint(whole, err) != fmt.Sprint(pieces, errPieces) {
+		if !slices.Equal(whole, pieces) || fmt.Sprint(err) != fmt.Sprint(errPieces) {
 			t.Fatalf("whole: %v, %v\npieces of %d: %v, %v", whole, err, piece+1, pieces, errPieces)
 		}
 	})

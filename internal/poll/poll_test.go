@@ -50,7 +50,7 @@ func pair(t *testing.T) (client, server net.Conn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	if client, err = net.Dial("tcp", l.Addr().String()); err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func readers(t *testing.T, f func(t *testing.T, r Reader, stop func() error)) {
 			done := make(chan error, 1)
 			go func() { done <- r.Run(ctx) }()
 			stop := sync.OnceValue(func() error { cancel(); return <-done })
-			defer stop()
+			defer func() { _ = stop() }()
 			f(t, r, stop)
 		})
 	}
