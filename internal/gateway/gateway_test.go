@@ -539,7 +539,7 @@ func FuzzFrames(f *testing.F) {
 					if len(m.Payload) > 1024 {
 						t.Fatalf("a message of %d bytes passed", len(m.Payload))
 					}
-					got = append(got, fmt.Sprint(m.Op, m.Payload))
+					got = append(got, fmt.Sprint(m.Op, string(m.Payload)))
 				})
 				p = p[n:]
 			}
