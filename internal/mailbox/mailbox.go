@@ -71,6 +71,7 @@ type Mailbox struct {
 	head, tail *Slot   // wait, while conflating: ascending by seq
 	waiting    int     // slots in that list
 	snapshots  []entry // wait, to leave first
+	unsorted   bool    // snapshots are not in order
 	since      time.Time
 	merged     uint64
 	through    market.Seq
@@ -171,9 +172,13 @@ func (m *Mailbox) AddSnapshot(slot *Slot, item Item, now time.Time) {
 	if slot.snapshot {
 		i := slices.IndexFunc(m.snapshots, func(e entry) bool { return e.slot == slot })
 		m.snapshots[i].item = item
+		m.unsorted = true
 		return
 	}
 	slot.snapshot = true
+	if n := len(m.snapshots); n > 0 && bySeq(item, m.snapshots[n-1].item) < 0 {
+		m.unsorted = true // it belongs to another command than those before
+	}
 	m.snapshots = append(m.snapshots, entry{item: item, slot: slot, at: now})
 }
 
@@ -290,11 +295,16 @@ func (m *Mailbox) unlink(s *Slot) {
 	m.conflating = m.waiting > 0 || m.opts.Mode == Latest
 }
 
-// NextSnapshot takes the next current value.
+// NextSnapshot takes the next current value, in ascending order of those that
+// wait.
 func (m *Mailbox) NextSnapshot() (Delivery, bool) {
 	if len(m.snapshots) == 0 {
 		m.snapshots = nil
 		return Delivery{}, false
+	}
+	if m.unsorted {
+		slices.SortStableFunc(m.snapshots, func(a, b entry) int { return bySeq(a.item, b.item) })
+		m.unsorted = false
 	}
 	e := m.snapshots[0]
 	m.snapshots[0] = entry{}
