@@ -139,12 +139,13 @@ func (f *Factory) Start(ctx context.Context, conn Conn, handler Handler, opts Op
 	b.opts.Heartbeat = cmp.Or(opts.Heartbeat, f.cfg.HeartbeatEvery)
 	b.initWriter()
 	f.stats.open.Add(1)
-	var err error
-	if b.member, err = f.hub.Join(own, (*sink)(b), opts.Mailbox); err != nil {
+	b.member = f.hub.NewMember((*sink)(b), opts.Mailbox) // before the shard's first call, which may need it
+	err := b.member.Join(own)
+	if err != nil {
 		b.Stop(wire.GoingAway, err)
 	}
 	context.AfterFunc(own, func() {
-		b.farewell()
+		b.farewell(err == nil)
 		f.stats.open.Add(-1)
 		done(b.end.Load())
 	})
@@ -256,7 +257,7 @@ func (b *Bridge) handle(f func() error) {
 // farewell runs once, when the bridge's context has ended for whatever reason:
 // it makes the shard let go, says goodbye, waits for the peer's answer and closes
 // the connection.
-func (b *Bridge) farewell() {
+func (b *Bridge) farewell(joined bool) {
 	var end *End
 	if !errors.As(context.Cause(b.ctx), &end) {
 		end = &End{Reason: wire.GoingAway, Err: context.Cause(b.ctx)}
@@ -268,7 +269,7 @@ func (b *Bridge) farewell() {
 	}
 	limit := time.AfterFunc(b.factory.cfg.CloseWait, func() { _ = b.conn.Close() })
 	defer limit.Stop()
-	if b.member != nil {
+	if joined {
 		b.member.Leave()
 	}
 	b.helpers.Wait()

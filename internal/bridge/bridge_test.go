@@ -30,7 +30,15 @@ func TestMain(m *testing.M) { leak.Main(m) }
 // pipe is a Conn over one end of a connection in memory.
 type pipe struct {
 	*memnet.Conn
-	readers *sync.WaitGroup
+	readers   *sync.WaitGroup
+	reluctant bool // takes nothing at once
+}
+
+func (p *pipe) TryWrite(b []byte) (int, error) {
+	if p.reluctant {
+		return 0, nil
+	}
+	return p.Conn.TryWrite(b)
 }
 
 func (p *pipe) Start(in bridge.Inbox) {
@@ -82,14 +90,15 @@ func (h *talk) Message(ctx context.Context, b *bridge.Bridge, m bridge.Message) 
 
 // stage is a hub with a factory, in a bubble.
 type stage struct {
-	t       *testing.T
-	hub     *hub.Hub
-	factory *bridge.Factory
-	cancel  context.CancelFunc
-	ctx     context.Context //nolint:containedctx // what the bridges of the test hang on
-	seq     market.Seq
-	readers sync.WaitGroup
-	sentAt  atomic.Int64 // Unix nanoseconds
+	t         *testing.T
+	hub       *hub.Hub
+	factory   *bridge.Factory
+	cancel    context.CancelFunc
+	ctx       context.Context //nolint:containedctx // what the bridges of the test hang on
+	seq       market.Seq
+	readers   sync.WaitGroup
+	reluctant bool         // connections take nothing at once
+	sentAt    atomic.Int64 // Unix nanoseconds
 }
 
 func newStage(t *testing.T, cfg bridge.Config) *stage {
@@ -135,7 +144,7 @@ func (st *stage) connect(h bridge.Handler, opts bridge.Options, net ...memnet.Op
 	client, server := memnet.Pair(net...)
 	p := &peer{t: st.t, conn: client, in: bufio.NewReader(client), end: make(chan *bridge.End, 1)}
 	st.readers.Go(func() {
-		st.factory.Start(st.ctx, &pipe{Conn: server, readers: &st.readers}, h, opts, func(end *bridge.End) { p.end <- end })
+		st.factory.Start(st.ctx, &pipe{Conn: server, readers: &st.readers, reluctant: st.reluctant}, h, opts, func(end *bridge.End) { p.end <- end })
 	})
 	st.t.Cleanup(func() { _ = client.Close() })
 	return p
@@ -436,6 +445,46 @@ func TestThrottleIsAnnounced(t *testing.T) {
 		}
 		if !strings.Contains(got[1], `"state":"on"`) || !strings.Contains(got[2], `"k":20`) || !strings.Contains(got[3], `"state":"off"`) {
 			t.Errorf("%q", got)
+		}
+	})
+}
+
+// TestConnectionThatTakesNothingAtOnce has the helper write everything, the
+// greeting first, which the shard offers before Start has returned.
+func TestConnectionThatTakesNothingAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := newStage(t, bridge.Config{})
+		st.reluctant = true
+		p := st.connect(&talk{symbols: []market.Symbol{"A"}}, bridge.Options{Greeting: []byte(`["hello"]`)})
+		if got := p.text(); got != `["hello"]` {
+			t.Errorf("greeting: %s", got)
+		}
+		synctest.Wait()
+		for range 3 {
+			st.publish("A")
+			if got := p.text(); !strings.Contains(got, `"S":"A"`) {
+				t.Errorf("event: %s", got)
+			}
+		}
+	})
+}
+
+// TestStartAfterTheEnd has bridges begin whose parent has ended already.
+func TestStartAfterTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := newStage(t, bridge.Config{})
+		st.cancel()
+		for range 20 {
+			p := st.connect(&talk{symbols: []market.Symbol{"A"}}, bridge.Options{})
+			if _, code := p.closed(); code != 1001 {
+				t.Errorf("closed with %d", code)
+			}
+			if end := <-p.end; end.Reason != wire.GoingAway {
+				t.Errorf("ended: %v", end)
+			}
+		}
+		if st.hub.Stats().Members != 0 {
+			t.Errorf("left: %+v", st.hub.Stats())
 		}
 	})
 }
