@@ -42,10 +42,10 @@ func (s *seen[T]) all() []T {
 func (s *seen[T]) len() int { return len(s.all()) }
 
 // up runs everything in one process and gives the address for clients.
-func up(t *testing.T, source string, more ...string) (*process, string) {
+func up(t *testing.T, source string) (*process, string) {
 	t.Helper()
 	listen := freeAddr(t)
-	p := start(t, append([]string{"up", "--listen", listen, "--grpc", freeAddr(t), "--source", source}, more...)...)
+	p := start(t, "up", "--listen", listen, "--grpc", freeAddr(t), "--source", source)
 	return p, listen
 }
 
@@ -60,7 +60,12 @@ func stocks(t *testing.T, addr string, opts ...stream.StockOption) *stream.Stock
 		cancel()
 		t.Fatalf("the SDK cannot connect: %v", err)
 	}
-	t.Cleanup(func() { cancel(); <-c.Terminated() })
+	t.Cleanup(func() {
+		cancel()
+		if err := <-c.Terminated(); err != nil {
+			t.Errorf("the SDK ended: %v", err)
+		}
+	})
 	return c
 }
 
@@ -163,7 +168,9 @@ func TestAlpacaCryptoOnTape(t *testing.T) {
 		t.Error(err)
 	}
 	cancel()
-	<-c.Terminated()
+	if err := <-c.Terminated(); err != nil {
+		t.Errorf("the SDK ended: %v", err)
+	}
 	got := trades.all()
 	fractions := 0
 	i := 0

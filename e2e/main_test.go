@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -208,15 +209,28 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
+// nextPort is the last port that freeAddr gave. Ports below the system's own range
+// for outgoing connections stay free between the look and the use.
+var nextPort atomic.Int64
+
 // freeAddr gives an address on loopback that nobody listens on.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	const first, count = 12_000, 20_000
+	nextPort.CompareAndSwap(0, int64(os.Getpid()))
+	for range count {
+		addr := fmt.Sprintf("127.0.0.1:%d", first+nextPort.Add(1)%count)
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			continue
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return addr
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 // tape gives a recorded tape, or skips the test.

@@ -53,7 +53,7 @@ func TestVanishedClientsLeaveNothing(t *testing.T) {
 	topics := p.metric("lzstock_upstream_topics")
 	var clients []*raw
 	for i := range 1000 {
-		clients = append(clients, open(t, addr, fmt.Sprintf("/v1/stream?trades=MSFT,NVDA&quotes=*&bars=X%d", i)))
+		clients = append(clients, open(t, addr, fmt.Sprintf("/v1/stream?trades=MSFT,NVDA&bars=*&dailyBars=X%d", i)))
 	}
 	eventually(t, "1,001 sockets", func() bool { return p.metric("lzstock_gateway_sockets") == 1001 })
 	for _, c := range clients {

@@ -83,7 +83,7 @@ func (r *raw) listen(pause time.Duration) *raw {
 			if err != nil {
 				return
 			}
-			switch f.Header.OpCode {
+			switch f.Header.OpCode { //nolint:exhaustive // others do not matter here
 			case ws.OpText:
 				r.mu.Lock()
 				r.frames = append(r.frames, f.Payload)
@@ -100,13 +100,6 @@ func (r *raw) listen(pause time.Duration) *raw {
 	}()
 	r.t.Cleanup(func() { _ = r.conn.Close(); <-r.done; <-ctx.Done() })
 	return r
-}
-
-func (r *raw) send(text string) {
-	r.t.Helper()
-	if err := ws.WriteFrame(r.conn, ws.MaskFrame(ws.NewTextFrame([]byte(text)))); err != nil {
-		r.t.Fatal(err)
-	}
 }
 
 // messages gives all that came so far. Every frame must be an array of messages
@@ -136,6 +129,9 @@ func (r *raw) messages() []message {
 			}
 		}
 		out = append(out, batch...)
+	}
+	if len(out) > 0 && out[0].text("msg") != "connected" {
+		r.t.Fatalf("the first message is %v", out[0])
 	}
 	return out
 }

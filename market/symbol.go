@@ -1,6 +1,9 @@
 package market
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // Symbol identifies an instrument, such as "AAPL", "BRK.B", "BTC/USD" or
 // "BTCUSD_PERP".
@@ -17,7 +20,7 @@ const MaxSymbolLen = 32
 // it has 1 to 32 ASCII letters, digits or any of ". / _ - : ^".
 func (s Symbol) Validate() error {
 	if s == "" {
-		return fmt.Errorf("bad symbol: it is empty")
+		return errors.New("bad symbol: it is empty")
 	}
 	if len(s) > MaxSymbolLen {
 		return fmt.Errorf("bad symbol %q…: longer than %d bytes", s[:MaxSymbolLen], MaxSymbolLen)

@@ -198,7 +198,10 @@ func TestCountsMatchTheServers(t *testing.T) {
 		ho := newHouse(t, gateway.Config{})
 		ho.publish(len(universe)) // so that there are snapshots
 		r := ho.bench(Config{Clients: 200, Symbols: 4, Channels: []market.Channel{market.Trades}, Portable: portable}, func(func() bool) {
+			tick := time.NewTicker(2 * busyCrew / 10) // long enough for a crew to notice that it is measured
+			defer tick.Stop()
 			for range 30 {
+				<-tick.C
 				ho.publish(16)
 			}
 		})

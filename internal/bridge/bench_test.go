@@ -3,6 +3,7 @@ package bridge_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,34 +17,35 @@ import (
 
 // null is a Conn that takes everything at once and never says anything.
 type null struct {
-	closed chan struct{}
-	once   sync.Once
-	bytes  *atomic.Int64
+	once sync.Once
+	in   bridge.Inbox
+	all  *fanOut
 }
 
-func (n *null) Read() (bridge.Message, error) {
-	<-n.closed
-	return bridge.Message{}, context.Canceled
-}
+func (n *null) Start(in bridge.Inbox) { n.in = in }
 
 func (n *null) TryWrite(p []byte) (int, error) {
-	n.bytes.Add(int64(len(p)))
+	if n.all.left.Add(-1) == 0 {
+		n.all.written <- struct{}{}
+	}
 	return len(p), nil
 }
 
 func (n *null) Write(p []byte, _ time.Duration) (int, error) { return n.TryWrite(p) }
 
 func (n *null) Close() error {
-	n.once.Do(func() { close(n.closed) })
+	n.once.Do(func() { n.in.End(io.EOF) })
 	return nil
 }
 
 // fanOut is a hub with sockets that all listen to the same ten symbols.
 type fanOut struct {
-	hub   *hub.Hub
-	bytes atomic.Int64
-	seq   market.Seq
-	stop  func()
+	hub     *hub.Hub
+	sockets int64
+	left    atomic.Int64  // sockets that have not written the batch yet
+	written chan struct{} // all have
+	seq     market.Seq
+	stop    func()
 }
 
 func newFanOut(tb testing.TB, sockets int, format wire.Format) *fanOut {
@@ -54,9 +56,9 @@ func newFanOut(tb testing.TB, sockets int, format wire.Format) *fanOut {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	fo := &fanOut{hub: h}
+	fo := &fanOut{hub: h, sockets: int64(sockets), written: make(chan struct{}, 1)}
 	ctx, cancel := context.WithCancel(context.Background())
-	factory := bridge.NewFactory(h, bridge.Config{})
+	factory := bridge.NewFactory(h, bridge.Config{PingEvery: time.Hour, PeerTimeout: time.Hour, HeartbeatEvery: time.Hour})
 	var hubDone, bridges sync.WaitGroup
 	hubDone.Go(func() { _ = h.Run(ctx) })
 	var symbols []market.Symbol
@@ -65,11 +67,8 @@ func newFanOut(tb testing.TB, sockets int, format wire.Format) *fanOut {
 	}
 	open := make(chan struct{}, sockets)
 	for range sockets {
-		bridges.Go(func() {
-			conn := &null{closed: make(chan struct{}), bytes: &fo.bytes}
-			t := &talk{symbols: symbols, opened: open}
-			factory.Serve(ctx, conn, t, bridge.Options{Format: format})
-		})
+		bridges.Add(1)
+		factory.Start(ctx, &null{all: fo}, &talk{symbols: symbols, opened: open}, bridge.Options{Format: format}, func(*bridge.End) { bridges.Done() })
 	}
 	for range sockets {
 		<-open
@@ -80,20 +79,17 @@ func newFanOut(tb testing.TB, sockets int, format wire.Format) *fanOut {
 
 // publish sends 64 trades and waits until they have been written.
 func (fo *fanOut) publish(tb testing.TB, payload *market.Trade) {
+	tb.Helper()
 	events := make([]market.Event, 64)
 	for i := range events {
 		fo.seq++
 		events[i] = market.Event{Seq: fo.seq, Channel: market.Trades, Symbol: market.Symbol([]string{"S0", "S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9"}[i%10]), Trade: payload}
 	}
+	fo.left.Store(fo.sockets)
 	if err := fo.hub.Publish(tb.Context(), events); err != nil {
 		tb.Fatal(err)
 	}
-	before := fo.bytes.Load()
-	for fo.bytes.Load() == before || fo.hub.Stats().Inbox > 0 {
-		if _, _, err := fo.hub.Snapshot(tb.Context(), nil); err != nil {
-			tb.Fatal(err)
-		}
-	}
+	<-fo.written
 }
 
 var payload = &market.Trade{ID: 96921, Exchange: "D", Price: 126_550_000_000, Size: market.Scale, Time: time.Unix(1_614_009_104, 208e6).UTC(), Conditions: []string{"@"}, Tape: "C"}

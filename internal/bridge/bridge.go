@@ -71,8 +71,8 @@ func NewFactory(h *hub.Hub, cfg Config) *Factory {
 // Config gives what the factory's bridges have in common, defaults filled in.
 func (f *Factory) Config() Config { return f.cfg }
 
-// Handler speaks the protocol for one client. Its methods are called by the
-// reader, one at a time, never after Serve has returned.
+// Handler speaks the protocol for one client. Its methods are called one at a
+// time, never after the bridge's end was reported.
 type Handler interface {
 	// Open is called first, when the bridge has joined the hub.
 	Open(ctx context.Context, b *Bridge) error
@@ -84,6 +84,7 @@ type Handler interface {
 // Options are what one bridge has of its own.
 type Options struct {
 	ID        string // names the connection in logs, and to the client where something failed here
+	Greeting  []byte // the first message, ahead of anything that the hub has to say
 	Format    wire.Format
 	Mailbox   mailbox.Options
 	Interval  time.Duration // least time between two frames of data; 0: none
@@ -93,7 +94,7 @@ type Options struct {
 
 // End says how a bridge ended: the reason, and the error behind it where there is
 // one.
-type End struct {
+type End struct { //nolint:errname // a clean end is one, too
 	Reason wire.Reason
 	Err    error
 }
@@ -120,43 +121,38 @@ type Bridge struct {
 	ctx     context.Context     //nolint:containedctx // the one fate of all that is the bridge's
 	cancel  context.CancelCauseFunc
 	helpers sync.WaitGroup
-	heard   atomic.Int64 // when the peer was heard last, in nanoseconds since born
-	limit   *time.Timer  // closes the connection when the farewell takes too long
+	heard   atomic.Int64  // when the peer was heard last, in nanoseconds since born
+	read    chan struct{} // closed when nothing comes from the peer any more
 
 	writer // owned by the shard
 }
 
-// Serve runs a bridge until it ends and returns how. The connection is closed
-// then. When ctx ends, the reason is that of an *End among its causes, or
-// wire.GoingAway.
-func (f *Factory) Serve(ctx context.Context, conn Conn, handler Handler, opts Options) *End {
+// Start runs a bridge on a connection and returns when it has begun. How it ended
+// goes to done, on a goroutine of its own, when the connection is closed and
+// nothing is left of the bridge. When ctx ends, the reason is that of an *End
+// among its causes, or wire.GoingAway. A bridge costs no goroutine while it runs,
+// other than what its connection needs to read.
+func (f *Factory) Start(ctx context.Context, conn Conn, handler Handler, opts Options, done func(*End)) {
 	own, cancel := context.WithCancelCause(ctx)
-	b := &Bridge{factory: f, conn: conn, handler: handler, opts: opts, born: time.Now(), ctx: own, cancel: cancel}
+	b := &Bridge{factory: f, conn: conn, handler: handler, opts: opts, born: time.Now(), ctx: own, cancel: cancel, read: make(chan struct{})}
 	b.opts.MaxAge = cmp.Or(opts.MaxAge, f.cfg.MaxAge)
 	b.opts.Heartbeat = cmp.Or(opts.Heartbeat, f.cfg.HeartbeatEvery)
 	b.initWriter()
 	f.stats.open.Add(1)
-	defer f.stats.open.Add(-1)
-
-	said := make(chan struct{}) // closed when the farewell is over
-	joined := make(chan struct{})
-	context.AfterFunc(own, func() {
-		defer close(said)
-		<-joined
-		b.farewell(own)
-	})
-	var err error
-	b.member, err = f.hub.Join(own, (*sink)(b), opts.Mailbox)
-	close(joined)
+	b.member = f.hub.NewMember((*sink)(b), opts.Mailbox) // before the shard's first call, which may need it
+	err := b.member.Join(own)
 	if err != nil {
 		b.Stop(wire.GoingAway, err)
-	} else {
-		b.read(own)
 	}
-	<-said
-	b.limit.Stop()
-	_ = conn.Close()
-	return b.end.Load()
+	context.AfterFunc(own, func() {
+		b.farewell(err == nil)
+		f.stats.open.Add(-1)
+		done(b.end.Load())
+	})
+	if err == nil {
+		b.handle(func() error { return handler.Open(own, b) })
+	}
+	conn.Start((*inbox)(b))
 }
 
 // Stop ends the bridge. The first call's reason is the one that counts. It does
@@ -195,39 +191,51 @@ func (b *Bridge) SetHeartbeat(ctx context.Context, every time.Duration) error {
 	return b.member.Do(ctx, func(now time.Time) { b.opts.Heartbeat, b.heartbeatAt = every, now.Add(every) })
 }
 
-// read takes what the peer sends until the connection ends: after a stop too,
-// because the peer's answer to our close frame is waited for.
-func (b *Bridge) read(ctx context.Context) {
-	b.handle(ctx, func() error { return b.handler.Open(ctx, b) })
-	for {
-		m, err := b.conn.Read()
-		if err != nil {
-			var end *End
-			if !errors.As(err, &end) {
-				end = &End{Reason: wire.ClientGone, Err: err}
-			}
-			b.Stop(end.Reason, end.Err)
-			return
-		}
-		b.heard.Store(int64(time.Since(b.born)))
-		switch m.Op {
-		case wire.OpPong:
-		case wire.OpPing:
-			payload := append([]byte(nil), m.Payload...)
-			_ = b.member.Do(ctx, func(time.Time) { b.pong(payload) }) // an error: the bridge ends already
-		case wire.OpClose:
-			b.Stop(wire.ClientClosed, nil)
-			return
-		default:
-			if ctx.Err() == nil {
-				b.handle(ctx, func() error { return b.handler.Message(ctx, b, m) })
-			}
+// inbox is the bridge as its connection sees it.
+type inbox Bridge
+
+// Message takes what the peer sends, after a stop too: the peer's answer to our
+// close frame is waited for.
+func (in *inbox) Message(m Message) {
+	b := (*Bridge)(in)
+	b.heard.Store(int64(time.Since(b.born)))
+	switch m.Op {
+	case wire.OpPong:
+	case wire.OpPing:
+		payload := append([]byte(nil), m.Payload...)
+		_ = b.member.Do(b.ctx, func(time.Time) { b.pong(payload) }) // an error: the bridge ends already
+	case wire.OpClose:
+		b.Stop(wire.ClientClosed, nil)
+		b.silence()
+	default:
+		if b.ctx.Err() == nil {
+			b.handle(func() error { return b.handler.Message(b.ctx, b, m) })
 		}
 	}
 }
 
+// Broken ends the bridge for what the peer did.
+func (in *inbox) Broken(end *End) { (*Bridge)(in).Stop(end.Reason, end.Err) }
+
+// End is the connection's last word.
+func (in *inbox) End(err error) {
+	b := (*Bridge)(in)
+	b.Stop(wire.ClientGone, err)
+	b.silence()
+}
+
+// silence says that nothing is waited for from the peer. Message and End do not
+// run beside one another.
+func (b *Bridge) silence() {
+	select {
+	case <-b.read:
+	default:
+		close(b.read)
+	}
+}
+
 // handle runs the handler's code: an error or a panic ends this bridge alone.
-func (b *Bridge) handle(ctx context.Context, f func() error) {
+func (b *Bridge) handle(f func() error) {
 	defer func() {
 		if r := recover(); r != nil {
 			b.Stop(wire.Internal, &hub.PanicError{Value: r, Stack: debug.Stack()})
@@ -236,7 +244,7 @@ func (b *Bridge) handle(ctx context.Context, f func() error) {
 	err := f()
 	var end *End
 	switch {
-	case err == nil, ctx.Err() != nil:
+	case err == nil, b.ctx.Err() != nil:
 	case errors.As(err, &end):
 		b.Stop(end.Reason, end.Err)
 	case errors.Is(err, hub.ErrClosed):
@@ -247,28 +255,31 @@ func (b *Bridge) handle(ctx context.Context, f func() error) {
 }
 
 // farewell runs once, when the bridge's context has ended for whatever reason:
-// it makes the shard let go, says goodbye and closes the connection.
-func (b *Bridge) farewell(ctx context.Context) {
+// it makes the shard let go, says goodbye, waits for the peer's answer and closes
+// the connection.
+func (b *Bridge) farewell(joined bool) {
 	var end *End
-	if !errors.As(context.Cause(ctx), &end) {
-		end = &End{Reason: wire.GoingAway, Err: context.Cause(ctx)}
+	if !errors.As(context.Cause(b.ctx), &end) {
+		end = &End{Reason: wire.GoingAway, Err: context.Cause(b.ctx)}
 	}
 	b.Stop(end.Reason, end.Err) // where it was the parent that ended
-	end = b.end.Load()
-	if end.Reason == wire.ClientGone {
+	reason := b.end.Load().Reason
+	if reason == wire.ClientGone {
 		_ = b.conn.Close()
 	}
-	b.limit = time.AfterFunc(b.factory.cfg.CloseWait, func() { _ = b.conn.Close() })
-	if b.member != nil {
+	limit := time.AfterFunc(b.factory.cfg.CloseWait, func() { _ = b.conn.Close() })
+	defer limit.Stop()
+	if joined {
 		b.member.Leave()
 	}
 	b.helpers.Wait()
-	if end.Reason != wire.ClientGone {
-		_, err := b.conn.Write(b.goodbye(end.Reason), b.factory.cfg.CloseWait)
-		if err != nil || end.Reason == wire.ClientClosed {
+	if reason != wire.ClientGone {
+		if _, err := b.conn.Write(b.goodbye(reason), b.factory.cfg.CloseWait); err != nil {
 			_ = b.conn.Close()
 		}
 	}
+	<-b.read
+	_ = b.conn.Close()
 }
 
 // goodbye gives what is left in the lane, the in-band message and the close frame

@@ -30,16 +30,30 @@ func TestMain(m *testing.M) { leak.Main(m) }
 // pipe is a Conn over one end of a connection in memory.
 type pipe struct {
 	*memnet.Conn
-	in *bufio.Reader
+	readers   *sync.WaitGroup
+	reluctant bool // takes nothing at once
 }
 
-func (p *pipe) Read() (bridge.Message, error) {
-	f, err := ws.ReadFrame(p.in)
-	if err != nil {
-		return bridge.Message{}, err
+func (p *pipe) TryWrite(b []byte) (int, error) {
+	if p.reluctant {
+		return 0, nil
 	}
-	f = ws.UnmaskFrameInPlace(f)
-	return bridge.Message{Op: wire.Opcode(f.Header.OpCode), Payload: f.Payload}, nil
+	return p.Conn.TryWrite(b)
+}
+
+func (p *pipe) Start(in bridge.Inbox) {
+	p.readers.Go(func() {
+		r := bufio.NewReader(p.Conn)
+		for {
+			f, err := ws.ReadFrame(r)
+			if err != nil {
+				in.End(err)
+				return
+			}
+			f = ws.UnmaskFrameInPlace(f)
+			in.Message(bridge.Message{Op: wire.Opcode(f.Header.OpCode), Payload: f.Payload})
+		}
+	})
 }
 
 func (p *pipe) Write(b []byte, limit time.Duration) (int, error) {
@@ -76,13 +90,15 @@ func (h *talk) Message(ctx context.Context, b *bridge.Bridge, m bridge.Message) 
 
 // stage is a hub with a factory, in a bubble.
 type stage struct {
-	t       *testing.T
-	hub     *hub.Hub
-	factory *bridge.Factory
-	cancel  context.CancelFunc
-	ctx     context.Context
-	seq     market.Seq
-	sentAt  atomic.Int64 // Unix nanoseconds
+	t         *testing.T
+	hub       *hub.Hub
+	factory   *bridge.Factory
+	cancel    context.CancelFunc
+	ctx       context.Context //nolint:containedctx // what the bridges of the test hang on
+	seq       market.Seq
+	readers   sync.WaitGroup
+	reluctant bool         // connections take nothing at once
+	sentAt    atomic.Int64 // Unix nanoseconds
 }
 
 func newStage(t *testing.T, cfg bridge.Config) *stage {
@@ -98,7 +114,7 @@ func newStage(t *testing.T, cfg bridge.Config) *stage {
 	st.ctx, st.cancel = context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = h.Run(hubCtx) })
-	t.Cleanup(func() { st.cancel(); stop(); wg.Wait() })
+	t.Cleanup(func() { st.cancel(); st.readers.Wait(); stop(); wg.Wait() })
 	return st
 }
 
@@ -127,9 +143,9 @@ type peer struct {
 func (st *stage) connect(h bridge.Handler, opts bridge.Options, net ...memnet.Option) *peer {
 	client, server := memnet.Pair(net...)
 	p := &peer{t: st.t, conn: client, in: bufio.NewReader(client), end: make(chan *bridge.End, 1)}
-	go func() {
-		p.end <- st.factory.Serve(st.ctx, &pipe{Conn: server, in: bufio.NewReader(server)}, h, opts)
-	}()
+	st.readers.Go(func() {
+		st.factory.Start(st.ctx, &pipe{Conn: server, readers: &st.readers, reluctant: st.reluctant}, h, opts, func(end *bridge.End) { p.end <- end })
+	})
 	st.t.Cleanup(func() { _ = client.Close() })
 	return p
 }
@@ -170,7 +186,7 @@ func (p *peer) closed() (before []string, code ws.StatusCode) {
 		if err != nil {
 			return before, 0
 		}
-		switch f.Header.OpCode {
+		switch f.Header.OpCode { //nolint:exhaustive // others do not matter here
 		case ws.OpText:
 			before = append(before, string(f.Payload))
 		case ws.OpClose:
@@ -356,7 +372,7 @@ func TestControlBeforeData(t *testing.T) {
 				t.Errorf("a heartbeat while data waited: %s", got)
 			}
 		}
-		if fmt.Sprint(ops) != fmt.Sprint([]ws.OpCode{ws.OpText, ws.OpPing, ws.OpText}) {
+		if !slices.Equal(ops, []ws.OpCode{ws.OpText, ws.OpPing, ws.OpText}) {
 			t.Errorf("frames came as %v", ops)
 		}
 	})
@@ -429,6 +445,46 @@ func TestThrottleIsAnnounced(t *testing.T) {
 		}
 		if !strings.Contains(got[1], `"state":"on"`) || !strings.Contains(got[2], `"k":20`) || !strings.Contains(got[3], `"state":"off"`) {
 			t.Errorf("%q", got)
+		}
+	})
+}
+
+// TestConnectionThatTakesNothingAtOnce has the helper write everything, the
+// greeting first, which the shard offers before Start has returned.
+func TestConnectionThatTakesNothingAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := newStage(t, bridge.Config{})
+		st.reluctant = true
+		p := st.connect(&talk{symbols: []market.Symbol{"A"}}, bridge.Options{Greeting: []byte(`["hello"]`)})
+		if got := p.text(); got != `["hello"]` {
+			t.Errorf("greeting: %s", got)
+		}
+		synctest.Wait()
+		for range 3 {
+			st.publish("A")
+			if got := p.text(); !strings.Contains(got, `"S":"A"`) {
+				t.Errorf("event: %s", got)
+			}
+		}
+	})
+}
+
+// TestStartAfterTheEnd has bridges begin whose parent has ended already.
+func TestStartAfterTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := newStage(t, bridge.Config{})
+		st.cancel()
+		for range 20 {
+			p := st.connect(&talk{symbols: []market.Symbol{"A"}}, bridge.Options{})
+			if _, code := p.closed(); code != 1001 {
+				t.Errorf("closed with %d", code)
+			}
+			if end := <-p.end; end.Reason != wire.GoingAway {
+				t.Errorf("ended: %v", end)
+			}
+		}
+		if st.hub.Stats().Members != 0 {
+			t.Errorf("left: %+v", st.hub.Stats())
 		}
 	})
 }

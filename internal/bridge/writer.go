@@ -26,6 +26,9 @@ type writer struct {
 func (b *Bridge) initWriter() {
 	cfg := &b.factory.cfg
 	b.pingAt = b.born.Add(cfg.PingEvery)
+	if len(b.opts.Greeting) > 0 {
+		b.control(b.opts.Greeting)
+	}
 	b.heartbeatAt = b.born.Add(b.opts.Heartbeat)
 	if b.opts.MaxAge > 0 {
 		b.maxAgeAt = b.born.Add(b.opts.MaxAge)
@@ -114,10 +117,7 @@ func earlier(a, b time.Time) time.Time {
 func (b *Bridge) writeOut(box *mailbox.Mailbox, now time.Time, data bool) {
 	buf := b.factory.buffers.Get().(*[]byte)
 	out := append((*buf)[:0], b.lane...)
-	b.lane = b.lane[:0]
-	if cap(b.lane) > 1024 {
-		b.lane = nil
-	}
+	b.lane = nil // an idle bridge holds none
 	if data {
 		out = b.frames(out, box)
 		b.sent = now

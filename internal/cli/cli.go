@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -35,6 +37,7 @@ type root struct {
 	Monitor  monitorCmd `cmd:"" help:"Run a Market Monitor: prices from the bus, served by gRPC."`
 	Feed     feedCmd    `cmd:"" help:"Bring prices onto the bus, or record what it carries."`
 	Publish  publishCmd `cmd:"" help:"Publish trades and quotes from standard input through a monitor's Ingest service."`
+	Watch    watchCmd   `cmd:"" help:"Watch prices in the terminal."`
 	Bench    benchCmd   `cmd:"" help:"Put load on a gateway and measure what arrives."`
 	Settings configCmd  `cmd:"" help:"Check or print the configuration." name:"config"`
 	Version  versionCmd `cmd:"" help:"Print the version."`
@@ -85,19 +88,48 @@ func (r *root) BeforeResolve(ctx *kong.Context, s *settings) error {
 	return s.load(ctx)
 }
 
-// Main runs the command line and returns the exit code. Signals end ctx: the
-// first politely, the second by the system's default, which is at once.
+// Main runs the command line and returns the exit code. The first SIGINT or
+// SIGTERM ends ctx, and Main returns when what runs has ended; on the second it
+// returns at once.
 func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, environ []string) int {
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
-	defer context.AfterFunc(ctx, stop)()
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	return heed(ctx, signals, stderr, func(ctx context.Context) int {
+		return run(ctx, args, stdin, stdout, stderr, environ)
+	})
+}
 
+// heed runs work and lets signals end it. It waits for work, except after a
+// second signal: then the process is to end whatever work does.
+func heed(ctx context.Context, signals <-chan os.Signal, stderr io.Writer, work func(ctx context.Context) int) int {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	code := make(chan int, 1)
+	var task sync.WaitGroup
+	task.Go(func() { code <- work(ctx) })
+	for stopping := false; ; stopping = true {
+		select {
+		case c := <-code:
+			task.Wait()
+			return c
+		case s := <-signals:
+			if stopping {
+				_, _ = fmt.Fprintf(stderr, "lzstock: %s again: not waiting any longer\n", s)
+				return exitFailure
+			}
+			stop(fmt.Errorf("%s signal received", s))
+		}
+	}
+}
+
+// run runs the command line and returns the exit code.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, environ []string) int {
 	if len(args) == 0 {
 		return finish(showHelp(stderr), stderr, "")
 	}
 	var r root
-	s := &settings{environ: environ}
-	kctx, err := parse(&r, s, stdout, args)
+	kctx, err := parse(&r, &settings{environ: environ}, stdout, args)
 	if err != nil {
 		return finish(err, stderr, commandOf(err))
 	}

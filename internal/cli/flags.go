@@ -61,6 +61,7 @@ type limitFlags struct {
 	EveryQueue     int           `default:"65536" help:"Events that wait for a slow client before every-event delivery ends."         placeholder:"N"`
 	QueueAge       time.Duration `default:"10s"   help:"A client whose oldest waiting event is older is too slow."                    placeholder:"TIME"`
 	WriteStall     time.Duration `default:"5s"    help:"A client that takes no byte for so long is too slow."                         placeholder:"TIME"`
+	DownLimit      time.Duration `default:"0s"    help:"Sockets are closed when the feed has been down for so long; 0 is never."      placeholder:"TIME"`
 	FeedNames      []string      `default:"iex,sip,test" help:"Names that /v2/{feed} answers to."                                     placeholder:"NAME"`
 }
 
@@ -68,7 +69,7 @@ func (f limitFlags) limits() gateway.Config {
 	return gateway.Config{
 		Bridge: bridge.Config{
 			PingEvery: f.PingEvery, PeerTimeout: f.PeerTimeout, HeartbeatEvery: f.HeartbeatEvery,
-			MaxAge: f.MaxAge, QueueAge: f.QueueAge, WriteStall: f.WriteStall,
+			MaxAge: f.MaxAge, QueueAge: f.QueueAge, WriteStall: f.WriteStall, DownLimit: f.DownLimit,
 		},
 		Feeds: f.FeedNames, MessageBytes: int(f.MaxMessage), Symbols: f.MaxSymbols,
 		CommandRate: f.CommandRate, CommandBurst: f.CommandBurst, Connections: f.MaxConnections,

@@ -41,7 +41,7 @@ func (s *spy) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestPublishIntoUp(t *testing.T) {
+func TestPublishIntoUpAndWatch(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	out, code := newSpy(`grpcurl -plaintext (\S+) list`), make(chan int, 1)
 	var wg sync.WaitGroup
@@ -74,10 +74,38 @@ func TestPublishIntoUp(t *testing.T) {
 		}
 	}
 
+	watching, stop := context.WithCancel(t.Context())
+	defer stop()
+	prices, watched := newSpy(`"p":(189\.1)`), make(chan int, 1)
+	wg.Go(func() {
+		watched <- cli.Main(watching, []string{"watch", "--json", "--channels", "trades", "--url", out.find(`--url (\S+)`), "AAPL"},
+			strings.NewReader(""), prices, io.Discard, nil)
+	})
+	select {
+	case <-prices.got:
+	case c := <-watched:
+		t.Fatalf("watch ended at once with %d", c)
+	case <-time.After(patience):
+		t.Fatalf("watch did not show the price")
+	}
+	stop()
+	if c := <-watched; c != 0 {
+		t.Errorf("watch ended with %d, want 0", c)
+	}
 	cancel()
 	if c := <-code; c != 0 {
 		t.Errorf("up ended with %d, want 0", c)
 	}
+}
+
+// find gives the first group of the pattern in what was written.
+func (s *spy) find(pattern string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if m := regexp.MustCompile(pattern).FindSubmatch(s.text.Bytes()); m != nil {
+		return string(m[1])
+	}
+	return ""
 }
 
 func TestFailureIsExitCodeOne(t *testing.T) {

@@ -232,8 +232,15 @@ func try(f *kong.Flag, value string) error {
 	if f.Enum == "" {
 		return nil
 	}
-	if allowed := f.EnumSlice(); !slices.Contains(allowed, value) {
-		return fmt.Errorf("must be one of %s but got %q", strings.Join(allowed, ", "), value)
+	values := []string{value}
+	if f.IsSlice() {
+		values = strings.Split(value, ",")
+	}
+	allowed := f.EnumSlice()
+	for _, v := range values {
+		if !slices.Contains(allowed, v) {
+			return fmt.Errorf("must be one of %s but got %q", strings.Join(allowed, ", "), v)
+		}
 	}
 	return nil
 }

@@ -144,7 +144,7 @@ func (f *Feed) playRound(ctx context.Context, t *Tape, p *player, shift time.Dur
 	if err != nil {
 		return -1, orCause(ctx, err)
 	}
-	defer r.Close() //nolint:errcheck // nothing was written
+	defer r.Close()
 	var first, last time.Time
 	for e, err := range r.Events() {
 		if err != nil { // what came before it is not lost
@@ -162,7 +162,7 @@ func (f *Feed) playRound(ctx context.Context, t *Tape, p *player, shift time.Dur
 				return -1, fmt.Errorf("tape %s, started %d times: %w", t.File, f.Stats().Round, err)
 			}
 		}
-		if n := uint64(r.Mended()); n > mended { //nolint:gosec // a count
+		if n := uint64(r.Mended()); n > mended {
 			f.stats.mend(n - mended)
 			mended = n
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/lzstock/lzstock/internal/feed/sim"
 	"github.com/lzstock/lzstock/internal/feed/tape"
+	"github.com/lzstock/lzstock/internal/nearest"
 )
 
 // Speed is how many times faster than recorded a tape plays. 0 means 1.
@@ -37,11 +38,11 @@ func ParseSpeed(text string) (Speed, error) {
 
 // String gives what ParseSpeed reads.
 func (s Speed) String() string {
-	switch s {
-	case MaxSpeed:
+	if s == MaxSpeed {
 		return "max"
-	case 0:
-		return "1"
+	}
+	if s == 0 {
+		s = 1
 	}
 	return strconv.FormatFloat(float64(s), 'f', -1, 64)
 }
@@ -122,7 +123,7 @@ func parseSource(text string) (Source, error) {
 	case strings.ContainsAny(head, "/.") && !colon:
 		return Source{}, fmt.Errorf("it looks like a file: want tape:%s", text)
 	}
-	return Source{}, fmt.Errorf("unknown kind %q%s: want sim or tape:FILE", kind, suggest(kind, "sim", "tape"))
+	return Source{}, fmt.Errorf("unknown kind %q%s: want sim or tape:FILE", kind, suggest(kind, []string{"sim", "tape"}))
 }
 
 func parseSim(text string) (Source, error) {
@@ -191,7 +192,7 @@ func eachOption(text string, keys []string, set func(key, value string) error) e
 		}
 		switch {
 		case !known:
-			return fmt.Errorf("unknown option %q%s: want %s", key, suggest(key, keys...), strings.Join(keys, ", "))
+			return fmt.Errorf("unknown option %q%s: want %s", key, suggest(key, keys), strings.Join(keys, ", "))
 		case !ok || value == "":
 			return fmt.Errorf("option %s has no value: want %s=VALUE", key, key)
 		case seen[key]:
@@ -203,6 +204,14 @@ func eachOption(text string, keys []string, set func(key, value string) error) e
 		}
 	}
 	return nil
+}
+
+// suggest asks whether a known word was meant that is near to word.
+func suggest(word string, known []string) string {
+	if name := nearest.Name(word, known); name != "" {
+		return fmt.Sprintf(" (did you mean %q?)", name)
+	}
+	return ""
 }
 
 // Validate says what cannot be played.

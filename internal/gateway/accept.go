@@ -88,7 +88,7 @@ func wantsMsgPack(r *http.Request) bool {
 
 func subprotocols(r *http.Request) (out []string) {
 	for _, line := range r.Header.Values("Sec-WebSocket-Protocol") {
-		for _, p := range strings.Split(line, ",") {
+		for p := range strings.SplitSeq(line, ",") {
 			out = append(out, strings.TrimSpace(p))
 		}
 	}
@@ -100,7 +100,7 @@ func subprotocols(r *http.Request) (out []string) {
 func checkUpgrade(r *http.Request) *problem {
 	has := func(header, token string) bool {
 		for _, line := range r.Header.Values(header) {
-			for _, v := range strings.Split(line, ",") {
+			for v := range strings.SplitSeq(line, ",") {
 				if strings.EqualFold(strings.TrimSpace(v), token) {
 					return true
 				}
@@ -156,19 +156,18 @@ func buffered(r *bufio.Reader) []byte {
 	return early
 }
 
-// serve runs the socket's bridge on a goroutine of its own, so that the HTTP
-// server's, with its larger stack and buffers, ends now.
+// serve hands the socket to a bridge. The HTTP server's goroutine, with its stack
+// and buffers, ends then.
 func (g *Gateway) serve(ctx context.Context, conn net.Conn, early []byte, d *dialog) {
 	peer := conn.RemoteAddr().String()
-	sock := newSocket(conn, early, g.cfg.MessageBytes)
+	sock := newSocket(conn, early, g.reader, g.cfg.MessageBytes)
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		tuneTCP(tcp)
 	}
-	g.sockets.Go(func() {
-		defer g.dismiss()
-		defer d.close()
-		end := g.bridges.Serve(ctx, sock, d, d.options())
+	g.bridges.Start(ctx, sock, d, d.options(), func(end *bridge.End) {
+		d.close()
 		g.ended(ctx, d.id, peer, end)
+		g.dismiss()
 	})
 }
 

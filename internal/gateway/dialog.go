@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -30,9 +29,8 @@ type dialog struct {
 	id       string // of the connection
 	format   wire.Format
 	limiter  *rate.Limiter
-	first    wire.Command // from the query: subscribed at once
-	topics   map[market.Topic]struct{}
-	symbols  map[market.Symbol]int // how many topics each has
+	first    *wire.Command  // from the query: subscribed at once, and forgotten
+	topics   []market.Topic // in order; a slice, because there are many dialogs
 	delivery wire.Delivery
 	interval time.Duration
 	authed   bool
@@ -43,17 +41,17 @@ type dialog struct {
 }
 
 func (g *Gateway) newDialog(f wire.Format, query url.Values) (*dialog, error) {
-	var first wire.Command
+	first := &wire.Command{}
 	if f.Native() { // the strict dialects subscribe by message alone, as Alpaca's do
-		var err error
-		if first, err = wire.ParseQuery(query); err != nil {
+		cmd, err := wire.ParseQuery(query)
+		if err != nil {
 			return nil, err
 		}
+		first = &cmd
 	}
 	d := &dialog{
 		g: g, id: rand.Text()[:12], format: f, first: first, delivery: wire.Adaptive,
 		limiter: rate.NewLimiter(rate.Limit(g.cfg.CommandRate), g.cfg.CommandBurst),
-		topics:  map[market.Topic]struct{}{}, symbols: map[market.Symbol]int{},
 	}
 	d.apply(first.Options)
 	if n := d.grown(first.Topics); n > g.cfg.Symbols {
@@ -82,8 +80,14 @@ func (d *dialog) apply(o wire.Options) bool {
 
 // options gives what the bridge begins with.
 func (d *dialog) options() bridge.Options {
+	cfg, common := &d.g.cfg, d.g.bridges.Config()
+	hello := wire.Connected{
+		Conn: d.id, Epoch: d.g.demand.Epoch(), Ping: common.PingEvery, MaxAge: common.MaxAge,
+		Limits: wire.Limits{Symbols: cfg.Symbols, CommandsPerSecond: cfg.CommandRate, MessageBytes: cfg.MessageBytes},
+	}
 	return bridge.Options{
-		ID: d.id, Format: d.format, Mailbox: d.mailbox(), Interval: d.interval, Heartbeat: d.first.Heartbeat,
+		ID: d.id, Greeting: wire.AppendConnected(nil, d.format, &hello),
+		Format: d.format, Mailbox: d.mailbox(), Interval: d.interval, Heartbeat: d.first.Heartbeat,
 	}
 }
 
@@ -98,25 +102,18 @@ func (d *dialog) mailbox() mailbox.Options {
 	return mailbox.Options{Mode: mailbox.Adaptive, Limit: d.g.cfg.AdaptiveQ}
 }
 
-// Open greets the client and subscribes to what its query asked for.
+// Open subscribes to what the query asked for, or waits for auth.
 func (d *dialog) Open(ctx context.Context, b *bridge.Bridge) error {
-	cfg := &d.g.cfg
-	hello := wire.Connected{
-		Conn: d.id, Epoch: d.g.demand.Epoch(),
-		Ping: d.g.bridges.Config().PingEvery, MaxAge: d.g.bridges.Config().MaxAge,
-		Limits: wire.Limits{Symbols: cfg.Symbols, CommandsPerSecond: cfg.CommandRate, MessageBytes: cfg.MessageBytes},
-	}
-	if err := b.Send(ctx, wire.AppendConnected(nil, d.format, &hello)); err != nil {
-		return err
-	}
 	if !d.format.Native() {
 		d.mu.Lock()
-		d.deadline = time.AfterFunc(cfg.AuthTimeout, func() { b.Stop(wire.AuthTimeout, nil) })
+		d.deadline = time.AfterFunc(d.g.cfg.AuthTimeout, func() { b.Stop(wire.AuthTimeout, nil) })
 		d.mu.Unlock()
 		return nil
 	}
-	if len(d.first.Topics) > 0 {
-		return d.subscribe(ctx, b, d.first)
+	first := *d.first
+	d.first = nil
+	if len(first.Topics) > 0 {
+		return d.subscribe(ctx, b, first)
 	}
 	return nil
 }
@@ -124,7 +121,7 @@ func (d *dialog) Open(ctx context.Context, b *bridge.Bridge) error {
 // close lets go of what the dialog holds; the bridge has ended.
 func (d *dialog) close() {
 	d.stopDeadline()
-	d.g.demand.Release(slices.Collect(maps.Keys(d.topics)))
+	d.g.demand.Release(d.topics)
 }
 
 func (d *dialog) stopDeadline() {
@@ -202,13 +199,18 @@ func (d *dialog) do(ctx context.Context, b *bridge.Bridge, cmd wire.Command) err
 
 // grown gives how many symbols the client would have with topics.
 func (d *dialog) grown(topics []market.Topic) int {
-	fresh := map[market.Symbol]struct{}{}
-	for _, t := range topics {
-		if d.symbols[t.Symbol] == 0 {
-			fresh[t.Symbol] = struct{}{}
+	symbols := map[market.Symbol]struct{}{}
+	for _, list := range [][]market.Topic{d.topics, topics} {
+		for _, t := range list {
+			symbols[t.Symbol] = struct{}{}
 		}
 	}
-	return len(d.symbols) + len(fresh)
+	return len(symbols)
+}
+
+// byName orders topics by channel, then symbol.
+func byName(a, b market.Topic) int {
+	return cmp.Or(cmp.Compare(a.Channel, b.Channel), cmp.Compare(a.Symbol, b.Symbol))
 }
 
 func (d *dialog) subscribe(ctx context.Context, b *bridge.Bridge, cmd wire.Command) error {
@@ -225,11 +227,11 @@ func (d *dialog) subscribe(ctx context.Context, b *bridge.Bridge, cmd wire.Comma
 			return err
 		}
 	}
-	var fresh []market.Topic
+	fresh := make([]market.Topic, 0, len(cmd.Topics))
+	d.topics = slices.Grow(d.topics, len(cmd.Topics))
 	for _, t := range cmd.Topics {
-		if _, has := d.topics[t]; !has {
-			d.topics[t] = struct{}{}
-			d.symbols[t.Symbol]++
+		if i, has := slices.BinarySearchFunc(d.topics, t, byName); !has {
+			d.topics = slices.Insert(d.topics, i, t)
 			fresh = append(fresh, t)
 		}
 	}
@@ -245,14 +247,10 @@ func (d *dialog) subscribe(ctx context.Context, b *bridge.Bridge, cmd wire.Comma
 func (d *dialog) unsubscribe(ctx context.Context, b *bridge.Bridge, cmd wire.Command) error {
 	var gone []market.Topic
 	for _, t := range cmd.Topics {
-		if _, has := d.topics[t]; !has {
-			continue
+		if i, has := slices.BinarySearchFunc(d.topics, t, byName); has {
+			d.topics = slices.Delete(d.topics, i, i+1)
+			gone = append(gone, t)
 		}
-		delete(d.topics, t)
-		if d.symbols[t.Symbol]--; d.symbols[t.Symbol] == 0 {
-			delete(d.symbols, t.Symbol)
-		}
-		gone = append(gone, t)
 	}
 	defer d.g.demand.Release(gone)
 	ack := d.current(cmd)
@@ -262,11 +260,8 @@ func (d *dialog) unsubscribe(ctx context.Context, b *bridge.Bridge, cmd wire.Com
 // current makes the message of all that the client is subscribed to.
 func (d *dialog) current(cmd wire.Command) []byte {
 	m := wire.Subscription{ID: cmd.ID, Delivery: d.delivery, Interval: d.interval, Rejected: cmd.Rejected}
-	for t := range d.topics {
+	for _, t := range d.topics {
 		m.Symbols[t.Channel] = append(m.Symbols[t.Channel], t.Symbol)
-	}
-	for _, s := range m.Symbols {
-		slices.Sort(s)
 	}
 	return wire.AppendSubscription(nil, d.format, &m)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/lzstock/lzstock/internal/bridge"
 	"github.com/lzstock/lzstock/internal/hub"
 	"github.com/lzstock/lzstock/internal/mailbox"
+	"github.com/lzstock/lzstock/internal/poll"
 	"github.com/lzstock/lzstock/internal/wire"
 	"github.com/lzstock/lzstock/market"
 )
@@ -43,7 +44,7 @@ type Config struct {
 	EveryQ       int           // events that wait in every delivery; 0 means 65,536
 	AuthTimeout  time.Duration // for the auth message of the strict dialects; 0 means 10 s
 	StopTimeout  time.Duration // for the end of all sockets; 0 means 4 s
-	DownLimit    time.Duration // sockets end when the feed has been down for so long; 0 means never
+	Reader       poll.Reader   // reads from the sockets; nil means the system's best
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -84,6 +85,7 @@ type Gateway struct {
 	hub     *hub.Hub
 	demand  Demand
 	bridges *bridge.Factory
+	reader  poll.Reader
 	log     *slog.Logger
 	metrics *metrics
 	mux     *http.ServeMux
@@ -103,6 +105,11 @@ func New(cfg Config, h *hub.Hub, demand Demand, log *slog.Logger, reg prometheus
 		return nil, err
 	}
 	g := &Gateway{cfg: cfg, hub: h, demand: demand, log: log, bridges: bridge.NewFactory(h, cfg.Bridge)}
+	if g.reader = cfg.Reader; g.reader == nil {
+		if g.reader, err = poll.New(); err != nil {
+			return nil, fmt.Errorf("gateway: %w", err)
+		}
+	}
 	if g.metrics, err = newMetrics(g, reg); err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
@@ -131,6 +138,15 @@ func (g *Gateway) Run(ctx context.Context, l net.Listener) error {
 		BaseContext:       func(net.Listener) context.Context { return own },
 	}
 	var tasks errgroup.Group
+	reading, stopReading := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopReading()
+	tasks.Go(func() error {
+		if err := g.reader.Run(reading); !errors.Is(err, context.Canceled) {
+			end(&bridge.End{Reason: wire.Internal, Err: err})
+			return fmt.Errorf("read from sockets: %w", err)
+		}
+		return nil
+	})
 	tasks.Go(func() error {
 		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			end(&bridge.End{Reason: wire.GoingAway, Err: err})
@@ -152,6 +168,7 @@ func (g *Gateway) Run(ctx context.Context, l net.Listener) error {
 			err = errors.Join(fmt.Errorf("stop serving: %w", err), srv.Close())
 		}
 		g.sockets.Wait() // each ends by itself: its farewell is bounded
+		stopReading()
 		return err
 	})
 	return tasks.Wait()

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -24,6 +25,7 @@ import (
 	"github.com/lzstock/lzstock/internal/hub"
 	"github.com/lzstock/lzstock/internal/leak"
 	"github.com/lzstock/lzstock/internal/memnet"
+	"github.com/lzstock/lzstock/internal/poll"
 	"github.com/lzstock/lzstock/internal/wire"
 	"github.com/lzstock/lzstock/market"
 )
@@ -80,6 +82,7 @@ func newHouse(t *testing.T, cfg Config) *house {
 		t.Fatal(err)
 	}
 	ho := &house{t: t, hub: h, demand: &ledger{want: map[market.Topic]int{}, hub: h}, l: memnet.Listen(), done: make(chan error, 1), logs: &bytes.Buffer{}}
+	cfg.Reader = poll.NewGoroutines() // a bubble cannot see into the system's waits
 	ho.g, err = New(cfg, h, ho.demand, slog.New(slog.NewTextHandler(ho.logs, nil)), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
@@ -89,7 +92,7 @@ func newHouse(t *testing.T, cfg Config) *house {
 	ho.stop = stop
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = h.Run(hubCtx) })
-	go func() { ho.done <- ho.g.Run(ctx, ho.l) }()
+	wg.Go(func() { ho.done <- ho.g.Run(ctx, ho.l) })
 	t.Cleanup(func() { stop(); stopHub(); wg.Wait() })
 	return ho
 }
@@ -156,7 +159,7 @@ func (c *client) next() string {
 		if err != nil {
 			return "error: " + err.Error()
 		}
-		switch f.Header.OpCode {
+		switch f.Header.OpCode { //nolint:exhaustive // others do not matter here
 		case ws.OpText:
 			return string(f.Payload)
 		case ws.OpClose:
@@ -204,6 +207,18 @@ func TestNativeConversation(t *testing.T) {
 		if n := ho.demand.len(); n != 0 || ho.hub.Stats().Members != 0 {
 			t.Errorf("left behind: %v, %+v", ho.demand.want, ho.hub.Stats())
 		}
+	})
+}
+
+// TestGreetingComesFirst has the feed's state known before the client comes.
+func TestGreetingComesFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ho := newHouse(t, Config{})
+		if err := ho.hub.Feed(t.Context(), market.Feed{State: market.FeedLive, Since: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+		ho.dial("/v1/stream?trades=AAPL").expect(`"msg":"connected"`, `"T":"feed","state":"live"`, `"T":"subscription"`)
+		ho.dial("/v2/iex").expect(`[{"T":"success","msg":"connected"}]`)
 	})
 }
 
@@ -507,28 +522,33 @@ func TestStopWhileClientsConnect(t *testing.T) {
 	})
 }
 
-func FuzzSocketRead(f *testing.F) {
+// FuzzFrames feeds foreign bytes whole and in pieces: both give the same.
+func FuzzFrames(f *testing.F) {
 	for _, fr := range []ws.Frame{
 		ws.MaskFrame(ws.NewTextFrame([]byte(`{"action":"ping"}`))), ws.MaskFrame(ws.NewPingFrame([]byte("x"))),
 		ws.MaskFrame(ws.NewCloseFrame(ws.NewCloseFrameBody(1000, "bye"))), ws.MaskFrame(ws.NewFrame(ws.OpText, false, []byte("a"))),
 	} {
-		f.Add(ws.MustCompileFrame(fr))
+		f.Add(ws.MustCompileFrame(fr), uint8(3))
 	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		s := newSocket(nopConn{}, data, 1024)
-		for {
-			m, err := s.Read()
-			if err != nil {
-				return
+	f.Fuzz(func(t *testing.T, data []byte, piece uint8) {
+		read := func(size int) (got []string, err error) {
+			fr := frames{limit: 1024}
+			for p := bytes.Clone(data); len(p) > 0 && err == nil; {
+				n := min(size, len(p))
+				err = fr.feed(p[:n:n], func(m bridge.Message) {
+					if len(m.Payload) > 1024 {
+						t.Fatalf("a message of %d bytes passed", len(m.Payload))
+					}
+					got = append(got, fmt.Sprint(m.Op, string(m.Payload)))
+				})
+				p = p[n:]
 			}
-			if len(m.Payload) > 1024 {
-				t.Fatalf("a message of %d bytes passed", len(m.Payload))
-			}
+			return got, err
+		}
+		whole, err := read(len(data) + 1)
+		pieces, errPieces := read(int(piece) + 1)
+		if !slices.Equal(whole, pieces) || fmt.Sprint(err) != fmt.Sprint(errPieces) {
+			t.Fatalf("whole: %v, %v\npieces of %d: %v, %v", whole, err, piece+1, pieces, errPieces)
 		}
 	})
 }
-
-// nopConn is a connection that ends at once.
-type nopConn struct{ net.Conn }
-
-func (nopConn) Read([]byte) (int, error) { return 0, io.EOF }

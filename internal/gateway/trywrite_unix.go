@@ -38,7 +38,7 @@ func newRawWriter(raw syscall.RawConn) *rawWriter {
 	w := &rawWriter{raw: raw}
 	w.offer = func(fd uintptr) bool {
 		for {
-			w.n, w.err = unix.Write(int(fd), w.out) //nolint:gosec // a descriptor fits an int
+			w.n, w.err = unix.Write(int(fd), w.out)
 			if !errors.Is(w.err, unix.EINTR) {
 				return true
 			}

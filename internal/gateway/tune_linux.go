@@ -18,6 +18,6 @@ func tuneTCP(conn *net.TCPConn) {
 		return
 	}
 	_ = raw.Control(func(fd uintptr) { // best effort: it works without
-		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsent) //nolint:gosec // a descriptor fits an int
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsent)
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -328,7 +329,7 @@ func TestWakeIsKept(t *testing.T) {
 		begin := time.Now()
 		r := recorder{wake: func(now time.Time) time.Time {
 			calls[now.Sub(begin)]++
-			return begin.Add((now.Sub(begin)/time.Second + 1) * time.Second)
+			return now.Truncate(time.Second).Add(time.Second)
 		}}
 		join(t, h, &r, mailbox.Options{})
 		time.Sleep(time.Hour - time.Millisecond)
@@ -434,7 +435,7 @@ func checkRun(t *testing.T, got []mailbox.Delivery, symbol market.Symbol) {
 
 func BenchmarkPublish(b *testing.B) {
 	for _, subscribers := range []int{1, 100, 10_000} {
-		b.Run(fmt.Sprint(subscribers), func(b *testing.B) { benchmarkPublish(b, subscribers) })
+		b.Run(strconv.Itoa(subscribers), func(b *testing.B) { benchmarkPublish(b, subscribers) })
 	}
 }
 
@@ -454,6 +455,7 @@ func (discard) Fail(error)      {}
 // benchmarkPublish gives the cost of 64 events of 10 symbols, to subscribers who
 // each listen to all of them.
 func benchmarkPublish(b *testing.B, subscribers int) {
+	b.Helper()
 	h, err := New(Config{Open: true})
 	if err != nil {
 		b.Fatal(err)

@@ -27,19 +27,29 @@ type Member struct {
 	index  int // in the shard's timers; -1: not there
 }
 
-// Join makes a member, which gets the feed's state and what it subscribes to
-// until Leave.
-func (h *Hub) Join(ctx context.Context, sink Sink, opts mailbox.Options) (*Member, error) {
-	m := &Member{
+// NewMember makes a member, of which the hub knows nothing before Join.
+func (h *Hub) NewMember(sink Sink, opts mailbox.Options) *Member {
+	return &Member{
 		shard: h.shards[h.next.Add(1)%uint64(len(h.shards))],
 		sink:  sink, box: mailbox.New(opts),
 		gone: make(chan struct{}),
 		subs: map[market.Topic]*sub{}, index: -1,
 	}
+}
+
+// Join has the member get the feed's state, and what it subscribes to, until
+// Leave. Its sink may be called before Join returns.
+func (m *Member) Join(ctx context.Context) error {
 	if err := m.shard.send(ctx, message{do: func(s *shard) { s.join(m) }}); err != nil {
-		return nil, fmt.Errorf("join hub: %w", err)
+		return fmt.Errorf("join hub: %w", err)
 	}
-	return m, nil
+	return nil
+}
+
+// Join makes a member that has joined.
+func (h *Hub) Join(ctx context.Context, sink Sink, opts mailbox.Options) (*Member, error) {
+	m := h.NewMember(sink, opts)
+	return m, m.Join(ctx)
 }
 
 // Do runs f on the shard's goroutine, where it may use what the sink owns, and
@@ -114,8 +124,8 @@ func (m *Member) SetMode(ctx context.Context, opts mailbox.Options) error {
 	}})
 }
 
-// Leave removes the member and waits until the shard has let go of it. It may be
-// called more than once.
+// Leave removes a member that has joined and waits until the shard has let go of
+// it. It may be called more than once.
 func (m *Member) Leave() {
 	select {
 	case m.shard.inbox <- message{do: func(s *shard) { s.leave(m) }}:

@@ -122,7 +122,7 @@ func (s *shard) publish(b *mailbox.Batch) {
 			}
 			t = s.topic(e.Topic())
 		}
-		if !(t.carried || c.carried) || e.Seq <= t.last.Seq {
+		if (!t.carried && !c.carried) || e.Seq <= t.last.Seq {
 			continue
 		}
 		t.record(e, s.hub.cfg.History)

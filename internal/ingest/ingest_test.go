@@ -155,9 +155,16 @@ func (s *server) dial() (st stream, hangUp func()) {
 		s.t.Fatal(err)
 	}
 	return st, func() {
-		raw.Close()
+		s.closed(raw.Close())
 		cancel()
-		conn.Close()
+		s.closed(conn.Close())
+	}
+}
+
+func (s *server) closed(err error) {
+	s.t.Helper()
+	if err != nil && !errors.Is(err, net.ErrClosed) {
+		s.t.Error(err)
 	}
 }
 
@@ -325,72 +332,81 @@ func TestABatchThatCannotBeEndsTheStream(t *testing.T) {
 // The connection is lost while the second of three messages of a batch is being
 // stored; its answer never arrives. All that was not acknowledged comes again.
 func TestALostConnectionMakesNoDuplicates(t *testing.T) {
-	storing, lost := make(chan struct{}), make(chan struct{})
-	s := &store{}
-	s.after = func(id string) error {
-		if id == "p/2/1" {
-			select {
-			case <-storing:
-			default:
-				close(storing)
-				<-lost
-				return errors.New("nobody waits for this answer")
+	synctest.Test(t, func(t *testing.T) {
+		storing, lost := make(chan struct{}), make(chan struct{})
+		s := &store{}
+		s.after = func(id string) error {
+			if id == "p/2/1" {
+				select {
+				case <-storing:
+				default:
+					close(storing)
+					<-lost
+					return errors.New("nobody waits for this answer")
+				}
 			}
+			return nil
 		}
-		return nil
-	}
-	srv := serve(t, s, 0)
-	defer srv.stop()
-	st, hangUp := srv.dial()
-	for n := uint64(1); n <= 3; n++ {
-		send(t, st, &pb.PublishRequest{Publisher: "p", Number: n, Events: trades(600)})
-	}
-	want(t, receive(t, st), &pb.PublishResponse{Number: 1, First: position(1, 0), Last: position(3, 87)})
-	<-storing
-	hangUp()
-	close(lost)
+		srv := serve(t, s, 0)
+		defer srv.stop()
+		st, hangUp := srv.dial()
+		for n := uint64(1); n <= 3; n++ {
+			send(t, st, &pb.PublishRequest{Publisher: "p", Number: n, Events: trades(600)})
+		}
+		want(t, receive(t, st), &pb.PublishResponse{Number: 1, First: position(1, 0), Last: position(3, 87)})
+		synctest.Wait()
+		select {
+		case <-storing:
+		default:
+			t.Fatal("the store was not reached")
+		}
+		hangUp()
+		close(lost)
 
-	st, hangUp = srv.dial()
-	defer hangUp()
-	for n := uint64(2); n <= 4; n++ {
-		send(t, st, &pb.PublishRequest{Publisher: "p", Number: n, Events: trades(600)})
-	}
-	// Half of it is new: not a duplicate as a whole.
-	want(t, receive(t, st), &pb.PublishResponse{Number: 2, First: position(4, 0), Last: position(6, 87)})
-	want(t, receive(t, st), &pb.PublishResponse{Number: 3, First: position(7, 0), Last: position(9, 87)})
-	want(t, receive(t, st), &pb.PublishResponse{Number: 4, First: position(10, 0), Last: position(12, 87)})
+		st, hangUp = srv.dial()
+		defer hangUp()
+		for n := uint64(2); n <= 4; n++ {
+			send(t, st, &pb.PublishRequest{Publisher: "p", Number: n, Events: trades(600)})
+		}
+		// Half of it is new: not a duplicate as a whole.
+		want(t, receive(t, st), &pb.PublishResponse{Number: 2, First: position(4, 0), Last: position(6, 87)})
+		want(t, receive(t, st), &pb.PublishResponse{Number: 3, First: position(7, 0), Last: position(9, 87)})
+		want(t, receive(t, st), &pb.PublishResponse{Number: 4, First: position(10, 0), Last: position(12, 87)})
 
-	st, hangUpToo := srv.dial()
-	defer hangUpToo()
-	send(t, st, &pb.PublishRequest{Publisher: "p", Number: 2, Events: trades(600)})
-	want(t, receive(t, st), &pb.PublishResponse{Number: 2, First: position(4, 0), Last: position(6, 87), Duplicate: true})
-	if got := len(s.ids()); got != 12 {
-		t.Errorf("%d messages were stored, want 12: %v", got, s.ids())
-	}
+		st, hangUpToo := srv.dial()
+		defer hangUpToo()
+		send(t, st, &pb.PublishRequest{Publisher: "p", Number: 2, Events: trades(600)})
+		want(t, receive(t, st), &pb.PublishResponse{Number: 2, First: position(4, 0), Last: position(6, 87), Duplicate: true})
+		if got := len(s.ids()); got != 12 {
+			t.Errorf("%d messages were stored, want 12: %v", got, s.ids())
+		}
+	})
 }
 
 func TestAStoreThatFailsEndsTheStream(t *testing.T) {
-	s := &store{before: func(id string) error {
-		if strings.HasPrefix(id, "p/2/") {
-			return errors.New("no leader")
+	synctest.Test(t, func(t *testing.T) {
+		s := &store{before: func(id string) error {
+			if strings.HasPrefix(id, "p/2/") {
+				return errors.New("no leader")
+			}
+			return nil
+		}}
+		srv := serve(t, s, 0)
+		defer srv.stop()
+		st, hangUp := srv.dial()
+		defer hangUp()
+		for n := uint64(1); n <= 3; n++ {
+			send(t, st, &pb.PublishRequest{Publisher: "p", Number: n, Events: trades(1)})
 		}
-		return nil
-	}}
-	srv := serve(t, s, 0)
-	defer srv.stop()
-	st, hangUp := srv.dial()
-	defer hangUp()
-	for n := uint64(1); n <= 3; n++ {
-		send(t, st, &pb.PublishRequest{Publisher: "p", Number: n, Events: trades(1)})
-	}
-	receive(t, st)
-	_, err := st.Recv()
-	if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "did not store batch 2: send it again") {
-		t.Errorf("got %v", err)
-	}
-	if diff := cmp.Diff([]string{"p/1/0:1"}, s.ids()); diff != "" {
-		t.Error(diff)
-	}
+		receive(t, st)
+		_, err := st.Recv()
+		if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "did not store batch 2: send it again") {
+			t.Errorf("got %v", err)
+		}
+		if diff := cmp.Diff([]string{"p/1/0:1"}, s.ids()); diff != "" {
+			t.Error(diff)
+		}
+	})
 }
 
 // While the store hangs, the service holds the batch in hand and as many more as
@@ -436,36 +452,43 @@ func TestReadAheadIsBounded(t *testing.T) {
 }
 
 func TestStopEndsStreamsAfterTheBatchInHand(t *testing.T) {
-	storing, free := make(chan struct{}), make(chan struct{})
-	var once sync.Once
-	s := &store{before: func(string) error {
-		once.Do(func() { close(storing) })
-		<-free
-		return nil
-	}}
-	srv := serve(t, s, 0)
-	busy, hangUp := srv.dial()
-	defer hangUp()
-	idle, hangUpToo := srv.dial()
-	defer hangUpToo()
-	send(t, busy, &pb.PublishRequest{Publisher: "p", Number: 1, Events: trades(1)})
-	send(t, busy, &pb.PublishRequest{Publisher: "p", Number: 2, Events: trades(1)})
-	send(t, idle, &pb.PublishRequest{Publisher: "q", Number: 1, Events: []*pb.Event{{}}})
-	receive(t, idle)
-	<-storing
-	srv.service.Stop()
-	if _, err := idle.Recv(); status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "is stopping") {
-		t.Errorf("the idle stream ended with %v", err)
-	}
-	close(free)
-	want(t, receive(t, busy), &pb.PublishResponse{Number: 1, First: position(1, 0), Last: position(1, 0)})
-	if _, err := busy.Recv(); status.Code(err) != codes.Unavailable {
-		t.Errorf("the busy stream ended with %v", err)
-	}
-	srv.stop()
-	if n := len(s.ids()); n != 1 {
-		t.Errorf("%d batches were stored, want the one in hand", n)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		storing, free := make(chan struct{}), make(chan struct{})
+		var once sync.Once
+		s := &store{before: func(string) error {
+			once.Do(func() { close(storing) })
+			<-free
+			return nil
+		}}
+		srv := serve(t, s, 0)
+		busy, hangUp := srv.dial()
+		defer hangUp()
+		idle, hangUpToo := srv.dial()
+		defer hangUpToo()
+		send(t, busy, &pb.PublishRequest{Publisher: "p", Number: 1, Events: trades(1)})
+		send(t, busy, &pb.PublishRequest{Publisher: "p", Number: 2, Events: trades(1)})
+		send(t, idle, &pb.PublishRequest{Publisher: "q", Number: 1, Events: []*pb.Event{{}}})
+		receive(t, idle)
+		synctest.Wait()
+		select {
+		case <-storing:
+		default:
+			t.Fatal("the store was not reached")
+		}
+		srv.service.Stop()
+		if _, err := idle.Recv(); status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "is stopping") {
+			t.Errorf("the idle stream ended with %v", err)
+		}
+		close(free)
+		want(t, receive(t, busy), &pb.PublishResponse{Number: 1, First: position(1, 0), Last: position(1, 0)})
+		if _, err := busy.Recv(); status.Code(err) != codes.Unavailable {
+			t.Errorf("the busy stream ended with %v", err)
+		}
+		srv.stop()
+		if n := len(s.ids()); n != 1 {
+			t.Errorf("%d batches were stored, want the one in hand", n)
+		}
+	})
 }
 
 func TestNewRefuses(t *testing.T) {

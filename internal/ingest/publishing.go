@@ -50,7 +50,7 @@ func (p *publishing) take(ctx context.Context, req *pb.PublishRequest) (*pb.Publ
 	for i, m := range req.GetEvents() {
 		e, err := event(m)
 		if err != nil {
-			resp.Refused = append(resp.Refused, &pb.Refusal{Index: uint32(i), Reason: err.Error()}) //nolint:gosec // at most maxEvents
+			resp.Refused = append(resp.Refused, &pb.Refusal{Index: uint32(i), Reason: err.Error()})
 			continue
 		}
 		events = append(events, e)
@@ -109,7 +109,7 @@ func short(s string) string {
 // event reads one event, or says why it is refused. Its place is the bus's to
 // give.
 func event(m *pb.Event) (market.Event, error) {
-	if c := market.Channel(m.GetChannel()); c.IsBar() || m.GetBar() != nil { //nolint:gosec // compared, never an index
+	if c := market.Channel(m.GetChannel()); c.IsBar() || m.GetBar() != nil {
 		return market.Event{}, errors.New("bars are made from trades here: send trades and quotes only")
 	}
 	e, err := marketpb.FromEvent(m)

@@ -1,66 +1,11 @@
 package mailbox
 
 import (
-	"errors"
-	"fmt"
 	"slices"
 	"time"
 
 	"github.com/lzstock/lzstock/market"
 )
-
-// Mode says what happens to events that are not taken in time.
-type Mode uint8
-
-// The modes; the package comment says what each promises.
-const (
-	Adaptive Mode = iota
-	Every
-	Latest
-)
-
-// String gives the protocol's word for the mode.
-func (m Mode) String() string {
-	switch m {
-	case Adaptive:
-		return "adaptive"
-	case Every:
-		return "every"
-	case Latest:
-		return "latest"
-	}
-	return fmt.Sprintf("mode(%d)", uint8(m))
-}
-
-// ParseMode reads the protocol's word for a mode.
-func ParseMode(s string) (Mode, error) {
-	for _, m := range []Mode{Adaptive, Every, Latest} {
-		if s == m.String() {
-			return m, nil
-		}
-	}
-	return 0, fmt.Errorf("unknown delivery %q: want adaptive, every or latest", s)
-}
-
-// Default limits, in events.
-const (
-	AdaptiveLimit = 256
-	EveryLimit    = 65536
-)
-
-// Errors of Add, in mode Every.
-var (
-	ErrOverflow = errors.New("more events wait than the mailbox may hold")
-	ErrMerged   = errors.New("the feed itself had to merge events")
-)
-
-// Options configure a mailbox.
-type Options struct {
-	Mode Mode
-	// Limit is the greatest number of events that wait in modes Adaptive and
-	// Every; 0 means the mode's default. Latest holds one event a topic.
-	Limit int
-}
 
 // Mailbox holds what waits for one subscriber. Its zero value is not ready; see
 // New.
@@ -71,6 +16,7 @@ type Mailbox struct {
 	head, tail *Slot   // wait, while conflating: ascending by seq
 	waiting    int     // slots in that list
 	snapshots  []entry // wait, to leave first
+	unsorted   bool    // snapshots are not in order
 	since      time.Time
 	merged     uint64
 	through    market.Seq
@@ -171,9 +117,13 @@ func (m *Mailbox) AddSnapshot(slot *Slot, item Item, now time.Time) {
 	if slot.snapshot {
 		i := slices.IndexFunc(m.snapshots, func(e entry) bool { return e.slot == slot })
 		m.snapshots[i].item = item
+		m.unsorted = true
 		return
 	}
 	slot.snapshot = true
+	if n := len(m.snapshots); n > 0 && bySeq(item, m.snapshots[n-1].item) < 0 {
+		m.unsorted = true // it belongs to another command than those before
+	}
 	m.snapshots = append(m.snapshots, entry{item: item, slot: slot, at: now})
 }
 
@@ -290,11 +240,16 @@ func (m *Mailbox) unlink(s *Slot) {
 	m.conflating = m.waiting > 0 || m.opts.Mode == Latest
 }
 
-// NextSnapshot takes the next current value.
+// NextSnapshot takes the next current value, in ascending order of those that
+// wait.
 func (m *Mailbox) NextSnapshot() (Delivery, bool) {
 	if len(m.snapshots) == 0 {
 		m.snapshots = nil
 		return Delivery{}, false
+	}
+	if m.unsorted {
+		slices.SortStableFunc(m.snapshots, func(a, b entry) int { return bySeq(a.item, b.item) })
+		m.unsorted = false
 	}
 	e := m.snapshots[0]
 	m.snapshots[0] = entry{}

@@ -2,6 +2,7 @@ package mailbox
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -106,6 +107,25 @@ func TestLatestAndSnapshots(t *testing.T) {
 	}
 	if !m.Oldest().IsZero() || !m.Empty() {
 		t.Error("something still waits")
+	}
+}
+
+// TestSnapshotsOfSeveralCommandsAreInOrder has topics subscribed one command
+// after the other, before anything is taken.
+func TestSnapshotsOfSeveralCommandsAreInOrder(t *testing.T) {
+	m := New(Options{})
+	var a, b, c Slot
+	batch := trades(7, 3, 5, 9)
+	m.AddSnapshot(&a, batch.Item(0), at)
+	m.AddSnapshot(&b, batch.Item(1), at)
+	m.AddSnapshot(&c, batch.Item(2), at)
+	m.AddSnapshot(&b, batch.Item(3), at)
+	var got []market.Seq
+	for _, d := range drain(m) {
+		got = append(got, d.Item.Event().Seq)
+	}
+	if !slices.Equal(got, []market.Seq{5, 7, 9}) {
+		t.Errorf("took %v", got)
 	}
 }
 

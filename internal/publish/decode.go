@@ -127,7 +127,7 @@ func (d *decoder) object(text []byte) (market.Event, error) {
 			o.read("bx", &q.BidExchange), o.read("ax", &q.AskExchange), o.read("c", &q.Conditions), o.read("z", &q.Tape),
 		)
 	default:
-		return market.Event{}, fmt.Errorf(`T is %q: want "t" for a trade or "q" for a quote`, kind)
+		return market.Event{}, fmt.Errorf(`type T is %q: want "t" for a trade or "q" for a quote`, kind)
 	}
 	if err == nil {
 		err = e.Validate()

@@ -23,7 +23,7 @@ func (p *publisher) print(w io.Writer) func() {
 		return func() {}
 	}
 	f, ok := w.(interface{ Fd() uintptr })
-	pr := &printer{w: w, terminal: ok && term.IsTerminal(int(f.Fd())), quiet: p.cfg.Quiet} //nolint:gosec // a file descriptor
+	pr := &printer{w: w, terminal: ok && term.IsTerminal(int(f.Fd())), quiet: p.cfg.Quiet}
 	p.notes = make(chan string, notes)
 	var wg sync.WaitGroup
 	wg.Go(func() { pr.run(p.notes, &p.tally) })
@@ -101,7 +101,7 @@ func (pr *printer) progress(s Summary) {
 // clear makes room for a line of its own.
 func (pr *printer) clear() {
 	if pr.drawn {
-		io.WriteString(pr.w, "\r\x1b[K") //nolint:errcheck,gosec // see printer
+		io.WriteString(pr.w, "\r\x1b[K") //nolint:errcheck // see printer
 		pr.drawn = false
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -80,7 +81,7 @@ func (c *Config) complete() error {
 		return fmt.Errorf("publish: %d batches in flight: want 1 to %d", c.InFlight, maxInFlight)
 	}
 	if c.FirstNumber == 0 {
-		c.FirstNumber = uint64(time.Now().UnixNano()) //nolint:gosec // after 1970
+		c.FirstNumber = uint64(time.Now().UnixNano())
 	}
 	if c.ShowBad == 0 {
 		c.ShowBad = DefaultShowBad
@@ -194,20 +195,22 @@ func (s Summary) Complete() bool { return s.BadLines+s.Refused+s.Unanswered == 0
 
 // String gives one line for people.
 func (s Summary) String() string {
-	text := fmt.Sprintf("%d sent, %d stored, %d refused, %d duplicates in %s (%.0f/s)",
-		s.Sent, s.Stored, s.Refused, s.Duplicates, s.Took.Round(time.Millisecond), s.Rate())
+	parts := []string{fmt.Sprintf("%d sent, %d stored, %d refused, %d duplicates in %s (%.0f/s)",
+		s.Sent, s.Stored, s.Refused, s.Duplicates, s.Took.Round(time.Millisecond), s.Rate())}
 	for _, more := range []struct {
 		n    int
 		text string
 	}{
-		{s.BadLines, "bad lines"}, {s.Unanswered, "without an answer: they may or may not be stored"},
-		{s.Mended, "numbers mended"}, {s.Reconnects, "reconnects"},
+		{s.BadLines, "bad lines"},
+		{s.Unanswered, "without an answer: they may or may not be stored"},
+		{s.Mended, "numbers mended"},
+		{s.Reconnects, "reconnects"},
 	} {
 		if more.n > 0 {
-			text += fmt.Sprintf("; %d %s", more.n, more.text)
+			parts = append(parts, fmt.Sprintf("%d %s", more.n, more.text))
 		}
 	}
-	return text
+	return strings.Join(parts, "; ")
 }
 
 // tally keeps the summary of a run that goes on.

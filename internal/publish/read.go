@@ -18,7 +18,7 @@ func (p *publisher) read(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer in.Close() //nolint:errcheck // nothing was written
+	defer in.Close()
 	var (
 		lines = rows.NewLines(in)
 		d     = decoder{format: p.cfg.Format}

@@ -54,7 +54,7 @@ func (p *publisher) send(ctx context.Context) error {
 			return fmt.Errorf("publish to %s: given up after %s: %w", p.cfg.Target, now.Sub(failing).Round(time.Millisecond), err)
 		}
 		p.note(fmt.Sprintf("no connection to %s: %s; next try in %s", p.cfg.Target, status.Convert(err).Message(), pause.Round(time.Millisecond)))
-		p.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "connection lost", slog.String("target", p.cfg.Target),
+		p.cfg.Logger.LogAttrs(ctx, slog.LevelDebug, "connection lost", slog.String("target", p.cfg.Target),
 			slog.String("error", err.Error()), slog.Duration("retry_in", pause), slog.Int("unacknowledged", len(p.pending)))
 		select {
 		case <-time.After(pause):
@@ -69,7 +69,7 @@ func (p *publisher) send(ctx context.Context) error {
 // that doubles, so that a thousand publishers do not come back at once.
 func jitter(attempt int) time.Duration {
 	const first, most = 100 * time.Millisecond, 5 * time.Second
-	return rand.N(min(first<<min(attempt, 10), most)) + time.Millisecond //nolint:gosec // no secret
+	return rand.N(min(first<<min(attempt, 10), most)) + time.Millisecond
 }
 
 // fatal reports whether trying again cannot help.
@@ -92,7 +92,7 @@ func (p *publisher) session(ctx context.Context) (answers int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	defer conn.Close() //nolint:errcheck // nothing is left on it
+	defer conn.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	stream, err := pb.NewIngestClient(conn).Publish(ctx)
 	if err != nil {

@@ -22,7 +22,7 @@ func Bind(ctx context.Context, r io.Reader) (io.ReadCloser, error) {
 	}
 	b := &bound{Reader: r, cause: func() error { return context.Cause(ctx) }, stop: func() bool { return true }}
 	if c, ok := r.(io.Closer); ok {
-		b.stop = context.AfterFunc(ctx, func() { c.Close() }) //nolint:errcheck,gosec // the read that it frees fails, which says it all
+		b.stop = context.AfterFunc(ctx, func() { c.Close() }) //nolint:errcheck // the read that it frees fails, which says it all
 	}
 	return b, nil
 }

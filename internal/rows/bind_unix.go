@@ -41,7 +41,7 @@ func bindFile(ctx context.Context, f *os.File) (io.ReadCloser, error) {
 	}
 	p.stop = context.AfterFunc(ctx, func() {
 		defer close(p.woken)
-		p.waker.Close() //nolint:errcheck,gosec // the end of file that it causes is the message
+		p.waker.Close() //nolint:errcheck // the end of file that it causes is the message
 	})
 	return p, nil
 }

@@ -10,20 +10,17 @@ import (
 type random struct{ pcg *rand.PCG }
 
 func newRandom(seed uint64) *random {
-	return &random{rand.NewPCG(seed, 0x6c7a73746f636b00)} //nolint:gosec // a simulation, not a secret
+	return &random{rand.NewPCG(seed, 0x6c7a73746f636b00)}
 }
 
 // below gives 0 to n-1, each as likely as the other but for one part in 2^64/n.
 func (r *random) below(n int64) int64 {
-	hi, _ := bits.Mul64(r.pcg.Uint64(), uint64(n)) //nolint:gosec // n is positive
-	return int64(hi)                               //nolint:gosec // less than n
+	hi, _ := bits.Mul64(r.pcg.Uint64(), uint64(n))
+	return int64(hi)
 }
 
 // between gives lo to hi.
 func (r *random) between(lo, hi int64) int64 { return lo + r.below(hi-lo+1) }
-
-// oneIn is true once in n times.
-func (r *random) oneIn(n int64) bool { return r.below(n) == 0 }
 
 // bell gives a number around 0 with standard deviation 4, nearly normal: 64 fair
 // coins.
@@ -36,7 +33,7 @@ func (r *random) noise(vol, steps int64) int64 {
 	return r.bell() * vol * root(steps*fine*fine) / fine
 }
 
-// tail gives 0 half of the time, 1 a quarter, 2 an eighth, …
+// tail gives 0 half of the time, 1 a quarter, 2 an eighth and so on.
 func (r *random) tail() int64 { return int64(bits.TrailingZeros64(r.pcg.Uint64() | 1<<20)) }
 
 // scale gives v × billionths / 1e9, rounded towards 0.
@@ -45,14 +42,14 @@ func scale(v, billionths int64) int64 {
 	hi, lo := bits.Mul64(magnitude(v), magnitude(billionths))
 	q, _ := bits.Div64(hi, lo, 1_000_000_000)
 	if negative {
-		return -int64(q) //nolint:gosec // both factors are far below the limits
+		return -int64(q)
 	}
-	return int64(q) //nolint:gosec // as above
+	return int64(q)
 }
 
 func magnitude(v int64) uint64 {
 	if v < 0 {
-		return -uint64(v) //nolint:gosec // two's complement
+		return -uint64(v)
 	}
 	return uint64(v)
 }

@@ -46,9 +46,6 @@ const (
 	step        = int64(10 * time.Millisecond) // of the walk
 	second      = int64(time.Second)
 	burstFactor = 6 // how much denser events are in a burst
-	// tradesOf100 is how many events in a hundred want to be trades; some of them
-	// become quotes, because the price has moved away from the quote.
-	tradesOf100 = 36
 )
 
 // Sim is one simulated market. It is for one goroutine.
@@ -61,6 +58,9 @@ type Sim struct {
 
 	now    int64 // nanoseconds since start
 	events int64
+	trades int64
+
+	ordered *instrument // wants to trade next, at the quote just renewed; or nil
 
 	step   int64 // of the walk, done so far
 	levels [sectors + 1]int64
@@ -132,21 +132,39 @@ func (s *Sim) Next() market.Event {
 	}
 	opening := s.events < int64(len(s.list))
 	s.walk()
-	var in *instrument
+	in := s.ordered
+	s.ordered = nil
 	if opening {
 		in = s.list[s.events]
 	} else {
 		s.bursts()
 		s.halts()
+	}
+	order := in != nil && in.haltedUntil == 0 && !opening
+	if in == nil || in.haltedUntil != 0 {
 		in = s.pick()
 	}
 	s.events++
 	in.follow(s)
 	at := s.start.Add(time.Duration(s.now))
-	if !in.stale() && s.rnd.below(100) < tradesOf100 {
-		return in.trade(s, at)
+	if order || !opening && s.rnd.below(100) < s.eager() {
+		if order || !in.stale() {
+			s.trades++
+			return in.trade(s, at)
+		}
+		s.ordered = in // the quote comes first
 	}
 	return in.quote(s, at)
+}
+
+// eager gives how often in a hundred an instrument wants to trade. How many events
+// that takes depends on whether the price has left the quote, so it corrects
+// itself to one trade in five events.
+func (s *Sim) eager() int64 {
+	if s.trades*5 < s.events {
+		return 50
+	}
+	return 10
 }
 
 // pause gives the time to the next event. It corrects itself, so that bursts and

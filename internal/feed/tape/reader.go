@@ -9,6 +9,7 @@ import (
 	"io"
 	"iter"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/lzstock/lzstock/internal/rows"
@@ -190,8 +191,8 @@ func (r *Reader) Close() error {
 // closeAll closes the last first.
 func closeAll(closers []io.Closer) error {
 	var errs []error
-	for i := len(closers) - 1; i >= 0; i-- {
-		errs = append(errs, closers[i].Close())
+	for _, c := range slices.Backward(closers) {
+		errs = append(errs, c.Close())
 	}
 	return errors.Join(errs...)
 }

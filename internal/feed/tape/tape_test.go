@@ -24,21 +24,21 @@ const (
 	three = "1571664601425450676,TBPH,quote,,,16.99,1,17,2\n"
 )
 
-func compress(t testing.TB, text string) []byte {
-	t.Helper()
+func compress(tb testing.TB, text string) []byte {
+	tb.Helper()
 	var b bytes.Buffer
 	w := gzip.NewWriter(&b)
 	if _, err := io.WriteString(w, text); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := w.Close(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b.Bytes()
 }
 
-func readAll(t testing.TB, r io.Reader, opts tape.Options) ([]market.Event, error) {
-	t.Helper()
+func readAll(tb testing.TB, r io.Reader, opts tape.Options) ([]market.Event, error) {
+	tb.Helper()
 	tr, err := tape.NewReader(r, "test.csv", opts)
 	if err != nil {
 		return nil, err
@@ -154,11 +154,11 @@ func TestOpen(t *testing.T) {
 }
 
 // The recorded tapes are not part of the repository.
-func recorded(t testing.TB, name string) string {
-	t.Helper()
+func recorded(tb testing.TB, name string) string {
+	tb.Helper()
 	path := filepath.Join("..", "..", "..", "..", "shared", "data", name)
 	if _, err := os.Stat(path); err != nil {
-		t.Skipf("the recorded tape %s is not here", name)
+		tb.Skipf("the recorded tape %s is not here", name)
 	}
 	return path
 }

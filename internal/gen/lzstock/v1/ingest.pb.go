@@ -35,6 +35,8 @@ type PublishRequest struct {
 	Number uint64 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`
 	// 1 to 4,096 trades and quotes, in the publisher's order. Up to 256 are stored
 	// as one message on the bus, so batches are much cheaper than single events.
+	// An event's codes (exchange, tape, conditions) are at most 16 bytes each, and
+	// its conditions at most 16.
 	Events        []*Event `protobuf:"bytes,3,rep,name=events,proto3" json:"events,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

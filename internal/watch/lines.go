@@ -1,0 +1,157 @@
+package watch
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/lzstock/lzstock/client"
+	"github.com/lzstock/lzstock/internal/wire"
+	"github.com/lzstock/lzstock/market"
+)
+
+// clock is how lines show times.
+const clock = "15:04:05.000"
+
+// lines writes one line an event.
+type lines struct {
+	json  bool
+	color bool
+	url   string
+	buf   []byte
+	shown client.State     // what was said last
+	feed  market.FeedState // what was said of it on this connection
+}
+
+func (l *lines) refresh(time.Time) []byte {
+	out := l.buf
+	l.buf = nil
+	return out
+}
+
+// full bounds what waits for a slow reader of the output: the client stops reading
+// then, and the gateway conflates.
+func (l *lines) full() bool {
+	const most = 1 << 20
+	return len(l.buf) > most
+}
+
+func (l *lines) last(now time.Time) []byte { return l.refresh(now) }
+
+func (l *lines) event(e *client.Event, _ time.Time) {
+	if l.json {
+		l.buf = wire.AppendData(l.buf, wire.JSONNative, wire.AppendEvent(nil, wire.JSONNative, &e.Event), wire.Tail{
+			Prev: e.Prev, Merged: e.Merged, Snapshot: e.Snapshot,
+		})
+		l.buf = append(l.buf, '\n')
+		return
+	}
+	b := e.Time().UTC().AppendFormat(l.buf, clock)
+	b = fmt.Appendf(b, " %-8s ", e.Symbol)
+	switch {
+	case e.Trade != nil:
+		b = fmt.Appendf(b, "trade %s × %s", e.Trade.Price, e.Trade.Size)
+	case e.Quote != nil:
+		q := e.Quote
+		b = fmt.Appendf(b, "quote %s × %s  %s × %s", q.BidPrice, q.AskPrice, q.BidSize, q.AskSize)
+	case e.Bar != nil:
+		r := e.Bar
+		word := map[market.Channel]string{market.Bars: "bar", market.UpdatedBars: "updated bar", market.DailyBars: "day"}[e.Channel]
+		b = fmt.Appendf(b, "%s %s %s %s %s volume %s", word, r.Open, r.High, r.Low, r.Close, r.Volume)
+	}
+	if e.Snapshot {
+		b = append(b, "  snapshot"...)
+	}
+	if e.Count() > 1 {
+		b = fmt.Appendf(b, "  stands for %d", e.Count())
+	}
+	if e.Broken {
+		b = append(b, "  after a loss"...)
+	}
+	if simulated(&e.Event) {
+		b = append(b, "  simulated"...)
+	}
+	l.buf = append(b, '\n')
+}
+
+func simulated(e *market.Event) bool {
+	const sim = "SIM"
+	return e.Trade != nil && e.Trade.Exchange == sim || e.Quote != nil && (e.Quote.BidExchange == sim || e.Quote.AskExchange == sim)
+}
+
+// state says what has changed for whoever reads.
+func (l *lines) state(s client.State, now time.Time) {
+	before := l.shown
+	l.shown = s
+	if s.Phase != before.Phase {
+		switch s.Phase {
+		case client.Connected:
+			l.say(now, "connected", "to "+l.url)
+		case client.Waiting:
+			l.say(now, "disconnected", reason(s.Err)+"; next attempt "+wait(s, now))
+		case client.Closed:
+			if s.Err != nil && before.Phase != client.Connected {
+				l.say(now, "closed", reason(s.Err))
+			}
+		case client.Connecting:
+		}
+	}
+	if s.Phase != client.Connected {
+		l.feed = 0
+	} else if s.Feed.State != l.feed {
+		l.feed = s.Feed.State
+		l.say(now, "feed "+s.Feed.State.String(), "since "+s.Feed.Since.UTC().Format(clock))
+	}
+	if s.Throttled != before.Throttled {
+		l.say(now, "throttled "+map[bool]string{true: "on", false: "off"}[s.Throttled], "")
+	}
+}
+
+func (l *lines) rejected(r client.Rejection, now time.Time) {
+	l.say(now, "refused", r.Topic.String()+": "+r.Reason)
+}
+
+// say writes what is not an event.
+func (l *lines) say(now time.Time, what, detail string) {
+	if l.json {
+		b, err := json.Marshal(struct {
+			T      string    `json:"T"`
+			What   string    `json:"what"`
+			Detail string    `json:"detail,omitempty"`
+			Time   time.Time `json:"t"`
+		}{"watch", what, detail, now.UTC()})
+		if err == nil { // it cannot fail
+			l.buf = append(append(l.buf, b...), '\n')
+		}
+		return
+	}
+	text := now.UTC().Format(clock) + " -- " + what
+	if detail != "" {
+		text += ": " + detail
+	}
+	l.buf = append(styled(l.buf, yellow, text, l.color), '\n')
+}
+
+// style is an SGR parameter of ANSI terminals.
+type style int
+
+const (
+	plain  style = 0
+	bold   style = 1
+	dim    style = 2
+	red    style = 31
+	green  style = 32
+	yellow style = 33
+)
+
+func styled(dst []byte, s style, text string, color bool) []byte {
+	if !color || s == plain {
+		return append(dst, text...)
+	}
+	dst = append(dst, "\x1b["...)
+	dst = strconv.AppendInt(dst, int64(s), 10)
+	dst = append(dst, 'm')
+	dst = append(dst, text...)
+	return append(dst, "\x1b[0m"...)
+}
