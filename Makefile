@@ -25,6 +25,7 @@ build: ## Build bin/lzstock
 test: ## Run all tests, those of whole processes in e2e/ included, with the race detector
 	$(if $(RACE),,@echo "no C compiler ($$(go env CC)): the tests run without the race detector" >&2)
 	go test $(RACE) ./...
+	cd bench && go vet ./... && go test ./...
 
 .PHONY: e2e
 e2e: ## Run only the tests of whole processes

@@ -105,7 +105,8 @@ func group(n int) string {
 func heading(ctx context.Context, begun time.Time, o options) string {
 	command := fmt.Sprintf("cd bench && go run ./compare -rounds %d -hold %s -works %s", o.rounds, o.hold, o.works)
 	return fmt.Sprintf("%s, %s. Each in turn, rounds: %d, the median of which is shown; %s measured in each run. The load generator, the monitor and\n"+
-		"the simulator share the machine. Sockets want 10 of %d symbols, trades and quotes. CPU is the contestant's own process. Command: `%s`.\n",
+		"the simulator share the machine. Sockets want 10 of %d symbols, trades and quotes. CPU and memory are the\n"+
+		"contestant's own process: what the textbook costs the monitor, with its stream a socket, comes on top. Command: `%s`.\n",
 		begun.UTC().Format("2006-01-02 15:04 UTC"), machine(ctx), o.rounds, o.hold, universe, command)
 }
 
