@@ -469,6 +469,25 @@ func TestConnectionThatTakesNothingAtOnce(t *testing.T) {
 	})
 }
 
+// TestFarewellFollowsTheHelper ends a bridge whose helper is in the middle of a
+// frame: the client gets the frame whole, and then the farewell.
+func TestFarewellFollowsTheHelper(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := newStage(t, bridge.Config{MaxAge: time.Second})
+		p := st.connect(&talk{symbols: []market.Symbol{"A"}}, bridge.Options{}, memnet.WithBuffer(64))
+		synctest.Wait()
+		st.publish(slices.Repeat([]market.Symbol{"A"}, 50)...)
+		time.Sleep(time.Second + 500*time.Millisecond) // it has ended, but for the client, who reads from now on
+		before, code := p.closed()
+		if len(before) != 1 || strings.Count(before[0], `"T":"t"`) != 50 || code != 4201 {
+			t.Errorf("got %d frames, closed with %d: %q", len(before), code, before)
+		}
+		if end := <-p.end; end.Reason != wire.MaxAge {
+			t.Errorf("ended: %v", end)
+		}
+	})
+}
+
 // TestStartAfterTheEnd has bridges begin whose parent has ended already.
 func TestStartAfterTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
