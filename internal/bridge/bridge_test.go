@@ -469,15 +469,24 @@ func TestConnectionThatTakesNothingAtOnce(t *testing.T) {
 	})
 }
 
+// drip reads a little at a time.
+type drip struct{ io.Reader }
+
+func (d drip) Read(p []byte) (int, error) {
+	time.Sleep(50 * time.Millisecond)
+	return d.Reader.Read(p[:min(len(p), 40)])
+}
+
 // TestFarewellFollowsTheHelper ends a bridge whose helper is in the middle of a
-// frame: the client gets the frame whole, and then the farewell.
+// frame that takes many writes: the client gets the frame whole, then the
+// farewell.
 func TestFarewellFollowsTheHelper(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		st := newStage(t, bridge.Config{MaxAge: time.Second})
+		st := newStage(t, bridge.Config{MaxAge: time.Second, WriteStall: 100 * time.Millisecond, CloseWait: time.Minute})
 		p := st.connect(&talk{symbols: []market.Symbol{"A"}}, bridge.Options{}, memnet.WithBuffer(64))
+		p.in = bufio.NewReader(drip{p.conn})
 		synctest.Wait()
 		st.publish(slices.Repeat([]market.Symbol{"A"}, 50)...)
-		time.Sleep(time.Second + 500*time.Millisecond) // it has ended, but for the client, who reads from now on
 		before, code := p.closed()
 		if len(before) != 1 || strings.Count(before[0], `"T":"t"`) != 50 || code != 4201 {
 			t.Errorf("got %d frames, closed with %d: %q", len(before), code, before)
