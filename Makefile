@@ -8,13 +8,14 @@ SHELL := bash
 TOOL := go tool -modfile=tools/go.mod
 FUZZTIME ?= 10s
 BENCH ?= .
+COMPARE ?=
 
 # The race detector needs a C compiler on most systems; without one the tests run plain.
 RACE := $(if $(shell command -v "$$(go env CC)"),-race)
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 .PHONY: build
 build: ## Build bin/lzstock
@@ -24,6 +25,7 @@ build: ## Build bin/lzstock
 test: ## Run all tests, those of whole processes in e2e/ included, with the race detector
 	$(if $(RACE),,@echo "no C compiler ($$(go env CC)): the tests run without the race detector" >&2)
 	go test $(RACE) ./...
+	cd bench && go vet ./... && go test ./...
 
 .PHONY: e2e
 e2e: ## Run only the tests of whole processes
@@ -32,6 +34,7 @@ e2e: ## Run only the tests of whole processes
 .PHONY: lint
 lint: ## Check the code and the protobuf definitions
 	$(TOOL) golangci-lint run ./...
+	cd bench && go tool -modfile=../tools/go.mod golangci-lint run ./...
 	$(TOOL) buf lint
 
 .PHONY: fmt
@@ -60,3 +63,7 @@ fuzz: ## Run each fuzz target for FUZZTIME (10s)
 .PHONY: bench
 bench: ## Run the benchmarks that match BENCH (all)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+.PHONY: bench-compare
+bench-compare: ## Compare LZStock with the baselines in bench/, and write the tables into docs/benchmarks.md
+	cd bench && go run ./compare -update ../docs/benchmarks.md $(COMPARE)
