@@ -469,6 +469,34 @@ func TestConnectionThatTakesNothingAtOnce(t *testing.T) {
 	})
 }
 
+// drip reads a little at a time.
+type drip struct{ io.Reader }
+
+func (d drip) Read(p []byte) (int, error) {
+	time.Sleep(50 * time.Millisecond)
+	return d.Reader.Read(p[:min(len(p), 40)])
+}
+
+// TestFarewellFollowsTheHelper ends a bridge whose helper is in the middle of a
+// frame that takes many writes: the client gets the frame whole, then the
+// farewell.
+func TestFarewellFollowsTheHelper(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := newStage(t, bridge.Config{MaxAge: time.Second, WriteStall: 100 * time.Millisecond, CloseWait: time.Minute})
+		p := st.connect(&talk{symbols: []market.Symbol{"A"}}, bridge.Options{}, memnet.WithBuffer(64))
+		p.in = bufio.NewReader(drip{p.conn})
+		synctest.Wait()
+		st.publish(slices.Repeat([]market.Symbol{"A"}, 50)...)
+		before, code := p.closed()
+		if len(before) != 1 || strings.Count(before[0], `"T":"t"`) != 50 || code != 4201 {
+			t.Errorf("got %d frames, closed with %d: %q", len(before), code, before)
+		}
+		if end := <-p.end; end.Reason != wire.MaxAge {
+			t.Errorf("ended: %v", end)
+		}
+	})
+}
+
 // TestStartAfterTheEnd has bridges begin whose parent has ended already.
 func TestStartAfterTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

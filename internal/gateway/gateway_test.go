@@ -522,6 +522,53 @@ func TestStopWhileClientsConnect(t *testing.T) {
 	})
 }
 
+// TestRealSocketsEnd has clients on real sockets, read as this system reads best,
+// that vanish or never answer a close: the gateway ends with all of them.
+func TestRealSocketsEnd(t *testing.T) {
+	h, err := hub.New(hub.Config{Open: true, Shards: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	demand := &ledger{want: map[market.Topic]int{}}
+	g, err := New(Config{Bridge: bridge.Config{CloseWait: 50 * time.Millisecond}}, h, demand, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	hubCtx, stopHub := context.WithCancel(t.Context())
+	var hubDone sync.WaitGroup
+	hubDone.Go(func() { _ = h.Run(hubCtx) })
+	done := make(chan error, 1)
+	go func() { done <- g.Run(ctx, l) }()
+	var conns []net.Conn
+	for range 20 {
+		conn, _, _, err := ws.Dial(ctx, "ws://"+l.Addr().String()+"/v1/stream?trades=AAPL")
+		if err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, conn)
+	}
+	for _, c := range conns[:10] {
+		_ = c.Close()
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	stopHub()
+	hubDone.Wait()
+	if n := demand.len(); n != 0 || g.bridges.Stats().Open != 0 {
+		t.Errorf("left: %v, %+v", demand.want, g.bridges.Stats())
+	}
+	for _, c := range conns[10:] {
+		_ = c.Close()
+	}
+}
+
 // FuzzFrames feeds foreign bytes whole and in pieces: both give the same.
 func FuzzFrames(f *testing.F) {
 	for _, fr := range []ws.Frame{
