@@ -203,7 +203,7 @@ func (in *inbox) Message(m Message) {
 	case wire.OpPong:
 	case wire.OpPing:
 		payload := append([]byte(nil), m.Payload...)
-		_ = b.member.Do(b.ctx, func(time.Time) { b.pong(payload) }) // an error: the bridge ends already
+		_ = b.member.Do(b.ctx, func(time.Time) { b.ahead(wire.OpPong, payload) }) // an error: the bridge ends already
 	case wire.OpClose:
 		b.Stop(wire.ClientClosed, nil)
 		b.silence()

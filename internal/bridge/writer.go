@@ -87,7 +87,7 @@ func (b *Bridge) live(box *mailbox.Mailbox, now time.Time) time.Time {
 		wake = earlier(wake, slowAt)
 	}
 	if !now.Before(b.pingAt) {
-		b.lane = wire.AppendFrame(b.lane, wire.OpPing, nil)
+		b.ahead(wire.OpPing, nil)
 		b.pingAt = now.Add(cfg.PingEvery)
 		wake = earlier(wake, b.pingAt)
 	}
@@ -205,17 +205,11 @@ func end(out []byte, f wire.Format, start, n int) []byte {
 }
 
 // control puts a message of control into the lane.
-func (b *Bridge) control(payload []byte) {
-	b.lane = wire.AppendFrame(b.lane, b.opts.Format.Opcode(), payload)
-	b.checkLane()
-}
+func (b *Bridge) control(payload []byte) { b.ahead(b.opts.Format.Opcode(), payload) }
 
-func (b *Bridge) pong(payload []byte) {
-	b.lane = wire.AppendFrame(b.lane, wire.OpPong, payload)
-	b.checkLane()
-}
-
-func (b *Bridge) checkLane() {
+// ahead puts a frame into the lane.
+func (b *Bridge) ahead(op wire.Opcode, payload []byte) {
+	b.lane = wire.AppendFrame(b.lane, op, payload)
 	if len(b.lane) > b.factory.cfg.LaneLimit {
 		b.Stop(wire.SlowConsumer, errors.New("too many answers wait for the client"))
 	}

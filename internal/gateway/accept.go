@@ -83,13 +83,14 @@ func (g *Gateway) accept(w http.ResponseWriter, r *http.Request, text, binary wi
 // wantsMsgPack reports whether the client asked for MessagePack in one of the
 // two ways.
 func wantsMsgPack(r *http.Request) bool {
-	return r.Header.Get("Content-Type") == "application/msgpack" || slices.Contains(subprotocols(r), protocolMsgPack)
+	return r.Header.Get("Content-Type") == "application/msgpack" || slices.Contains(tokens(r, "Sec-WebSocket-Protocol"), protocolMsgPack)
 }
 
-func subprotocols(r *http.Request) (out []string) {
-	for _, line := range r.Header.Values("Sec-WebSocket-Protocol") {
-		for p := range strings.SplitSeq(line, ",") {
-			out = append(out, strings.TrimSpace(p))
+// tokens gives what the comma lists of a header hold.
+func tokens(r *http.Request, header string) (out []string) {
+	for _, line := range r.Header.Values(header) {
+		for token := range strings.SplitSeq(line, ",") {
+			out = append(out, strings.TrimSpace(token))
 		}
 	}
 	return out
@@ -99,14 +100,7 @@ func subprotocols(r *http.Request) (out []string) {
 // is.
 func checkUpgrade(r *http.Request) *problem {
 	has := func(header, token string) bool {
-		for _, line := range r.Header.Values(header) {
-			for v := range strings.SplitSeq(line, ",") {
-				if strings.EqualFold(strings.TrimSpace(v), token) {
-					return true
-				}
-			}
-		}
-		return false
+		return slices.ContainsFunc(tokens(r, header), func(v string) bool { return strings.EqualFold(v, token) })
 	}
 	switch {
 	case r.Method != http.MethodGet:

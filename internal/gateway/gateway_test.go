@@ -36,7 +36,6 @@ func TestMain(m *testing.M) { leak.Main(m) }
 type ledger struct {
 	mu   sync.Mutex
 	want map[market.Topic]int
-	hub  *hub.Hub
 }
 
 func (l *ledger) Acquire(topics []market.Topic) { l.add(topics, 1) }
@@ -81,7 +80,7 @@ func newHouse(t *testing.T, cfg Config) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ho := &house{t: t, hub: h, demand: &ledger{want: map[market.Topic]int{}, hub: h}, l: memnet.Listen(), done: make(chan error, 1), logs: &bytes.Buffer{}}
+	ho := &house{t: t, hub: h, demand: &ledger{want: map[market.Topic]int{}}, l: memnet.Listen(), done: make(chan error, 1), logs: &bytes.Buffer{}}
 	cfg.Reader = poll.NewGoroutines() // a bubble cannot see into the system's waits
 	ho.g, err = New(cfg, h, ho.demand, slog.New(slog.NewTextHandler(ho.logs, nil)), prometheus.NewRegistry())
 	if err != nil {

@@ -62,9 +62,6 @@ func New(opts Options) *Mailbox {
 	return &Mailbox{opts: opts, conflating: opts.Mode == Latest}
 }
 
-// Mode gives the mailbox's mode.
-func (m *Mailbox) Mode() Mode { return m.opts.Mode }
-
 // Resume sets the position after which the topic's events are to follow.
 func (s *Slot) Resume(last market.Seq) { s.last = last }
 

@@ -10,9 +10,6 @@ import (
 	"github.com/lzstock/lzstock/market"
 )
 
-// Channel gives the protobuf name of c.
-func Channel(c market.Channel) pb.Channel { return pb.Channel(c) }
-
 // FromChannel gives the channel that c names, or an error where it names none.
 func FromChannel(c pb.Channel) (market.Channel, error) {
 	if c < pb.Channel_CHANNEL_TRADES || c > pb.Channel_CHANNEL_DAILY_BARS {

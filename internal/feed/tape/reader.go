@@ -96,9 +96,6 @@ func NewReader(r io.Reader, name string, opts Options) (*Reader, error) {
 	return &Reader{name: name, opts: opts, lines: rows.NewLines(in)}, nil
 }
 
-// Name gives the tape's name for people.
-func (r *Reader) Name() string { return r.name }
-
 // Skipped gives how many bad lines were passed over so far.
 func (r *Reader) Skipped() int { return r.skipped }
 
