@@ -27,7 +27,7 @@ var longAllowed = map[string]string{}
 
 // core are the packages that know no transport. They may know each other, and
 // of the rest of the project nothing.
-var core = []string{"market", "internal/wire", "internal/mailbox", "internal/hub", "internal/bridge"}
+var core = []string{"market", "internal/wire", "internal/mailbox", "internal/hub", "internal/bridge", "internal/session"}
 
 // coreForeign are import paths that the core must not use, with all below them.
 var coreForeign = []string{
@@ -38,7 +38,7 @@ var coreForeign = []string{
 // and never each other: app joins them.
 var edges = []string{
 	"internal/gateway", "internal/upstream", "internal/monitor", "internal/ingest", "internal/bus", "internal/feed",
-	"internal/session", "internal/auth", "internal/watch", "internal/publish",
+	"internal/auth", "internal/watch", "internal/publish",
 }
 
 // testOnly are the packages that only tests may import.
