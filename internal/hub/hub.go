@@ -40,6 +40,7 @@ type Config struct {
 type Hub struct {
 	cfg    Config
 	shards []*shard
+	rings  mailbox.Rings // the memory of all members' queues
 	next   atomic.Uint64 // for handing members to shards in turn
 	done   chan struct{}
 }

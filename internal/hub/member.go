@@ -1,8 +1,10 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/lzstock/lzstock/internal/mailbox"
@@ -13,13 +15,12 @@ import (
 type Member struct {
 	shard *shard
 	sink  Sink
-	box   *mailbox.Mailbox
-	gone  chan struct{} // closed when the shard has let go of it
 
 	// Owned by the shard.
-	subs   map[market.Topic]*sub
-	wild   [market.NumChannels]bool
-	snap   [market.NumChannels]bool // the wildcard wants snapshots
+	box    mailbox.Mailbox
+	subs   []*sub   // ascending by their topic's number
+	wild   channels // listens to all symbols
+	snap   channels // wants snapshots of them
 	dirty  bool
 	joined bool
 	merged uint64 // of box, counted into the shard's already
@@ -27,14 +28,34 @@ type Member struct {
 	index  int // in the shard's timers; -1: not there
 }
 
+// channels is a set of channels.
+type channels uint8
+
+func (c channels) has(ch market.Channel) bool { return c&(1<<ch) != 0 }
+
+func (c *channels) set(ch market.Channel, on bool) {
+	*c &^= 1 << ch
+	if on {
+		*c |= 1 << ch
+	}
+}
+
 // NewMember makes a member, of which the hub knows nothing before Join.
 func (h *Hub) NewMember(sink Sink, opts mailbox.Options) *Member {
-	return &Member{
-		shard: h.shards[h.next.Add(1)%uint64(len(h.shards))],
-		sink:  sink, box: mailbox.New(opts),
-		gone: make(chan struct{}),
-		subs: map[market.Topic]*sub{}, index: -1,
-	}
+	s := h.shards[h.next.Add(1)%uint64(len(h.shards))]
+	return &Member{shard: s, sink: sink, box: mailbox.New(opts, &h.rings), index: -1}
+}
+
+// find gives the place of a topic's subscription in subs, and whether there is
+// one.
+func (m *Member) find(t *topic) (int, bool) {
+	return slices.BinarySearchFunc(m.subs, t.number, func(u *sub, number uint64) int { return cmp.Compare(u.topic.number, number) })
+}
+
+// of gives the subscription to a topic that the shard knows and the member has.
+func (m *Member) of(t *topic) *sub {
+	i, _ := m.find(t)
+	return m.subs[i]
 }
 
 // Join has the member get the feed's state, and what it subscribes to, until
@@ -127,13 +148,14 @@ func (m *Member) SetMode(ctx context.Context, opts mailbox.Options) error {
 // Leave removes a member that has joined and waits until the shard has let go of
 // it. It may be called more than once.
 func (m *Member) Leave() {
+	gone := make(chan struct{})
 	select {
-	case m.shard.inbox <- message{do: func(s *shard) { s.leave(m) }}:
+	case m.shard.inbox <- message{do: func(s *shard) { s.leave(m); close(gone) }}:
 	case <-m.shard.hub.done:
 		return
 	}
 	select {
-	case <-m.gone:
+	case <-gone:
 	case <-m.shard.hub.done:
 	}
 }

@@ -30,6 +30,7 @@ type shard struct {
 	feed     *market.Feed
 	channels [market.NumChannels]channel
 	topics   int
+	numbers  uint64 // of topics, ever
 	members  map[*Member]struct{}
 	dirty    []*Member
 	timers   timers
@@ -155,20 +156,20 @@ func (s *shard) leave(m *Member) {
 		return
 	}
 	m.joined = false
-	for c := range m.wild {
-		if m.wild[c] {
+	for c := range s.channels {
+		if m.wild.has(market.Channel(c)) {
 			delete(s.channels[c].wild, m)
 		}
 	}
 	for _, u := range m.subs {
-		s.detach(u)
+		s.release(u)
 	}
+	m.subs = nil
 	if m.index >= 0 {
 		heap.Remove(&s.timers, m.index)
 	}
 	delete(s.members, m)
 	s.stats.members.Add(-1)
-	close(m.gone)
 }
 
 // fail removes a member that cannot go on.
@@ -225,7 +226,7 @@ func (s *shard) flushOne(m *Member) {
 		}
 	}()
 	m.box.Advance(s.position)
-	wake := m.sink.Flush(m.box, s.now)
+	wake := m.sink.Flush(&m.box, s.now)
 	if merged := m.box.Merged(); merged != m.merged {
 		s.stats.merged.Add(merged - m.merged)
 		m.merged = merged

@@ -63,6 +63,7 @@ func (s *shard) subscribe(m *Member, req Subscription, then func(Result)) {
 			current = append(current, t.last)
 		}
 	}
+	m.subs = slices.Grow(m.subs, len(req.Topics))
 	for _, name := range req.Topics {
 		if name.Symbol != market.AllSymbols {
 			add(s.topic(name), false)
@@ -70,7 +71,8 @@ func (s *shard) subscribe(m *Member, req Subscription, then func(Result)) {
 		}
 		c := &s.channels[name.Channel]
 		c.wild[m] = struct{}{}
-		m.wild[name.Channel], m.snap[name.Channel] = true, req.Snapshot || req.Resume
+		m.wild.set(name.Channel, true)
+		m.snap.set(name.Channel, req.Snapshot || req.Resume)
 		for _, t := range c.topics {
 			add(t, true)
 		}
@@ -78,10 +80,11 @@ func (s *shard) subscribe(m *Member, req Subscription, then func(Result)) {
 	if then != nil {
 		then(res)
 	}
+	slot := func(e *market.Event) *mailbox.Slot { return &m.of(s.topic(e.Topic())).slot }
 	slices.SortFunc(current, ascending)
 	batch := mailbox.NewBatch(current, s.hub.cfg.Encode)
 	for i := range current {
-		m.box.AddSnapshot(&m.subs[current[i].Topic()].slot, batch.Item(i), s.now)
+		m.box.AddSnapshot(slot(&current[i]), batch.Item(i), s.now)
 	}
 	if len(past) == 0 {
 		return
@@ -90,7 +93,7 @@ func (s *shard) subscribe(m *Member, req Subscription, then func(Result)) {
 	batch = mailbox.NewBatch(past, s.hub.cfg.Encode)
 	slots, items := make([]*mailbox.Slot, len(past)), make([]mailbox.Item, len(past))
 	for i := range past {
-		slots[i], items[i] = &m.subs[past[i].Topic()].slot, batch.Item(i)
+		slots[i], items[i] = slot(&past[i]), batch.Item(i)
 	}
 	if err := m.box.AddReplay(slots, items, s.now); err != nil {
 		s.fail(m, err)
@@ -99,26 +102,33 @@ func (s *shard) subscribe(m *Member, req Subscription, then func(Result)) {
 
 func (s *shard) unsubscribe(m *Member, topics []market.Topic) {
 	for _, name := range topics {
+		c := &s.channels[name.Channel]
 		if name.Symbol != market.AllSymbols {
-			if u := m.subs[name]; u != nil {
-				u.named = false
-				if !u.wild {
-					s.detach(u)
+			t := c.topics[name.Symbol]
+			if t == nil {
+				continue
+			}
+			if i, has := m.find(t); has {
+				u := m.subs[i]
+				if u.named = false; !u.wild {
+					m.subs = slices.Delete(m.subs, i, i+1)
+					s.release(u)
 				}
 			}
 			continue
 		}
-		c := &s.channels[name.Channel]
 		delete(c.wild, m)
-		m.wild[name.Channel] = false
-		for _, u := range m.subs {
+		m.wild.set(name.Channel, false)
+		m.subs = slices.DeleteFunc(m.subs, func(u *sub) bool {
 			if u.topic.name.Channel != name.Channel {
-				continue
+				return false
 			}
-			u.wild = false
-			if !u.named {
-				s.detach(u)
+			if u.wild = false; u.named {
+				return false
 			}
-		}
+			s.release(u)
+			return true
+		})
 	}
+	m.subs = shrink(m.subs)
 }

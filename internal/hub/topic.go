@@ -10,6 +10,7 @@ import (
 // topic is what a shard knows of one topic.
 type topic struct {
 	name    market.Topic
+	number  uint64       // of its shard's topics, ever: no two have the same
 	carried bool         // made live by name, not by a wildcard
 	last    market.Event // Seq 0: no value
 	subs    []*sub
@@ -17,15 +18,16 @@ type topic struct {
 	base    market.Seq // history holds every event after it
 }
 
-// sub is one member's subscription to one topic.
+// sub is one member's subscription to one topic: 48 bytes, of which a gateway
+// holds hundreds of thousands.
 type sub struct {
 	member   *Member
 	topic    *topic
-	index    int // in topic.subs
 	slot     mailbox.Slot
-	named    bool // subscribed by name
-	wild     bool // subscribed by the wildcard
-	wantSnap bool // waits for the topic to become live, for its snapshot
+	index    int32 // in topic.subs
+	named    bool  // subscribed by name
+	wild     bool  // subscribed by the wildcard
+	wantSnap bool  // waits for the topic to become live, for its snapshot
 }
 
 // record makes e the topic's current value.
@@ -64,10 +66,15 @@ func (t *topic) detach(s *sub) {
 	t.subs[s.index] = t.subs[end]
 	t.subs[s.index].index = s.index
 	t.subs[end] = nil
-	t.subs = t.subs[:end]
-	if cap(t.subs) > 64 && end < cap(t.subs)/4 {
-		t.subs = slices.Clone(t.subs)
+	t.subs = shrink(t.subs[:end])
+}
+
+// shrink gives back the memory of a list that was much longer.
+func shrink(subs []*sub) []*sub {
+	if cap(subs) > 64 && len(subs) < cap(subs)/4 {
+		return slices.Clone(subs)
 	}
+	return subs
 }
 
 // ring holds a topic's most recent events by value, so that it pins no batch.

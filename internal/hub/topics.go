@@ -1,6 +1,8 @@
 package hub
 
 import (
+	"slices"
+
 	"github.com/lzstock/lzstock/internal/mailbox"
 	"github.com/lzstock/lzstock/market"
 )
@@ -11,33 +13,35 @@ func (s *shard) topic(name market.Topic) *topic {
 	if t := c.topics[name.Symbol]; t != nil {
 		return t
 	}
-	t := &topic{name: name, base: s.base}
+	s.numbers++
+	t := &topic{name: name, number: s.numbers, base: s.base}
 	c.topics[name.Symbol] = t
 	s.topics++
 	s.stats.topics.Store(int64(s.topics))
 	for m := range c.wild {
 		u := s.attach(m, t)
-		u.wild, u.wantSnap = true, m.snap[name.Channel]
+		u.wild, u.wantSnap = true, m.snap.has(name.Channel)
 	}
 	return t
 }
 
+// attach finds or makes a member's subscription to a topic.
 func (s *shard) attach(m *Member, t *topic) *sub {
-	u := m.subs[t.name]
-	if u == nil {
-		u = &sub{member: m, topic: t, index: len(t.subs)}
+	i, has := m.find(t)
+	if !has {
+		u := &sub{member: m, topic: t, index: int32(len(t.subs))}
 		t.subs = append(t.subs, u)
-		m.subs[t.name] = u
+		m.subs = slices.Insert(m.subs, i, u)
 	}
-	return u
+	return m.subs[i]
 }
 
 // live reports whether the topic's value is current.
 func (s *shard) live(t *topic) bool { return t.carried || s.channels[t.name.Channel].carried }
 
-func (s *shard) detach(u *sub) {
+// release ends a subscription that is its member's no more.
+func (s *shard) release(u *sub) {
 	u.member.box.Clear(&u.slot)
-	delete(u.member.subs, u.topic.name)
 	u.topic.detach(u)
 	s.collect(u.topic)
 }

@@ -11,10 +11,11 @@ import (
 // New.
 type Mailbox struct {
 	opts       Options
+	rings      *Rings // where the queue's memory comes from
 	conflating bool
 	queue      fifo    // waits, while not conflating
-	head, tail *Slot   // wait, while conflating: ascending by seq
-	waiting    int     // slots in that list
+	head, tail *latest // wait, while conflating: ascending by seq
+	waiting    int     // in that list
 	snapshots  []entry // wait, to leave first
 	unsorted   bool    // snapshots are not in order
 	since      time.Time
@@ -22,15 +23,22 @@ type Mailbox struct {
 	through    market.Seq
 }
 
-// Slot is one topic's place in one mailbox. Its zero value is ready.
+// Slot is one topic's place in one mailbox. Its zero value is ready. There are
+// as many as subscriptions: it is small, and what only conflation needs is apart.
 type Slot struct {
-	last       market.Seq // the last position that left for this topic
-	item       Item       // waits, while linked
-	merged     uint32     // how many events item stands for
-	prev, next *Slot
+	last     market.Seq // the last position that left for this topic
+	latest   *latest    // made when the topic is conflated first
+	life     uint32     // entries of an earlier life are dead
+	snapshot bool       // waits in the mailbox's snapshots
+}
+
+// latest is the latest event of a slot's topic, while it waits.
+type latest struct {
+	slot       *Slot
+	item       Item   // waits, while linked
+	merged     uint32 // how many events item stands for
 	linked     bool
-	snapshot   bool   // waits in the mailbox's snapshots
-	life       uint32 // entries of an earlier life are dead
+	prev, next *latest
 }
 
 type entry struct {
@@ -51,15 +59,9 @@ type Delivery struct {
 	Snapshot bool       // a current value, not a live event
 }
 
-// New makes an empty mailbox.
-func New(opts Options) *Mailbox {
-	if opts.Limit <= 0 {
-		opts.Limit = AdaptiveLimit
-		if opts.Mode == Every {
-			opts.Limit = EveryLimit
-		}
-	}
-	return &Mailbox{opts: opts, conflating: opts.Mode == Latest}
+// New makes an empty mailbox, which takes the memory of its queue from rings.
+func New(opts Options, rings *Rings) Mailbox {
+	return Mailbox{opts: opts.withDefaults(), rings: rings, conflating: opts.Mode == Latest}
 }
 
 // Resume sets the position after which the topic's events are to follow.
@@ -68,16 +70,16 @@ func (s *Slot) Resume(last market.Seq) { s.last = last }
 // SetMode changes how the mailbox treats what comes. What waits already is kept,
 // or conflated where the new mode asks for it.
 func (m *Mailbox) SetMode(opts Options, now time.Time) error {
-	m.opts = New(opts).opts
+	m.opts = opts.withDefaults()
 	switch {
 	case m.opts.Mode == Latest, m.opts.Mode == Adaptive && m.queue.len() > m.opts.Limit:
 		m.conflate(now)
 	case m.conflating:
 		m.conflating = false
 		for m.head != nil {
-			s := m.head
-			m.queue.push(entry{item: s.item, slot: s, at: m.since, merged: s.merged, life: s.life})
-			m.unlink(s)
+			l := m.head
+			m.queue.push(m.rings, entry{item: l.item, slot: l.slot, at: m.since, merged: l.merged, life: l.slot.life})
+			m.unlink(l)
 		}
 	}
 	if m.opts.Mode == Every && m.queue.len() > m.opts.Limit {
@@ -105,7 +107,7 @@ func (m *Mailbox) Add(slot *Slot, item Item, now time.Time) error {
 		m.put(slot, item, item.Event().Count(), now)
 		return nil
 	}
-	m.queue.push(entry{item: item, slot: slot, at: now, merged: item.Event().Count(), life: slot.life})
+	m.queue.push(m.rings, entry{item: item, slot: slot, at: now, merged: item.Event().Count(), life: slot.life})
 	return nil
 }
 
@@ -133,17 +135,17 @@ func (m *Mailbox) AddReplay(slots []*Slot, items []Item, now time.Time) error {
 		}
 	}
 	if !m.conflating {
-		m.queue.sort()
+		m.queue.sort(m.rings)
 		return nil
 	}
-	list := make([]*Slot, 0, m.waiting)
-	for s := m.head; s != nil; s = s.next {
-		list = append(list, s)
+	list := make([]*latest, 0, m.waiting)
+	for l := m.head; l != nil; l = l.next {
+		list = append(list, l)
 	}
-	slices.SortStableFunc(list, func(a, b *Slot) int { return bySeq(a.item, b.item) })
+	slices.SortStableFunc(list, func(a, b *latest) int { return bySeq(a.item, b.item) })
 	m.head, m.tail, m.waiting = nil, nil, 0
-	for _, s := range list {
-		m.link(s)
+	for _, l := range list {
+		m.link(l)
 	}
 	return nil
 }
@@ -162,9 +164,10 @@ func bySeq(a, b Item) int {
 func (m *Mailbox) Clear(slot *Slot) {
 	slot.life++
 	slot.last = 0
-	if slot.linked {
-		m.unlink(slot)
+	if slot.latest != nil && slot.latest.linked {
+		m.unlink(slot.latest)
 	}
+	slot.latest = nil
 	if slot.snapshot {
 		slot.snapshot = false
 		m.snapshots = slices.DeleteFunc(m.snapshots, func(e entry) bool { return e.slot == slot })
@@ -182,7 +185,7 @@ func (m *Mailbox) conflate(now time.Time) {
 		m.since = e.at
 	}
 	for {
-		e, ok := m.queue.pop()
+		e, ok := m.queue.pop(m.rings)
 		if !ok {
 			return
 		}
@@ -193,46 +196,51 @@ func (m *Mailbox) conflate(now time.Time) {
 }
 
 func (m *Mailbox) put(s *Slot, item Item, count uint32, now time.Time) {
-	if s.linked {
-		if item.Event().Seq < s.item.Event().Seq { // a replay behind a newer event
-			s.merged += count
+	l := s.latest
+	if l == nil {
+		l = &latest{slot: s}
+		s.latest = l
+	}
+	if l.linked {
+		if item.Event().Seq < l.item.Event().Seq { // a replay behind a newer event
+			l.merged += count
 			m.merged++
 			return
 		}
 		m.merged++
-		count += s.merged
-		m.unlink(s)
+		count += l.merged
+		m.unlink(l)
 		m.conflating = true
 	} else if m.head == nil && m.queue.len() == 0 {
 		m.since = now
 	}
-	s.item, s.merged = item, count
-	m.link(s)
+	l.item, l.merged = item, count
+	m.link(l)
 }
 
-func (m *Mailbox) link(s *Slot) {
-	s.linked, s.prev, s.next = true, m.tail, nil
+func (m *Mailbox) link(l *latest) {
+	l.linked, l.prev, l.next = true, m.tail, nil
 	if m.tail == nil {
-		m.head = s
+		m.head = l
 	} else {
-		m.tail.next = s
+		m.tail.next = l
 	}
-	m.tail = s
+	m.tail = l
 	m.waiting++
 }
 
-func (m *Mailbox) unlink(s *Slot) {
-	if s.prev == nil {
-		m.head = s.next
+func (m *Mailbox) unlink(l *latest) {
+	if l.prev == nil {
+		m.head = l.next
 	} else {
-		s.prev.next = s.next
+		l.prev.next = l.next
 	}
-	if s.next == nil {
-		m.tail = s.prev
+	if l.next == nil {
+		m.tail = l.prev
 	} else {
-		s.next.prev = s.prev
+		l.next.prev = l.prev
 	}
-	s.linked, s.prev, s.next = false, nil, nil
+	l.linked, l.prev, l.next = false, nil, nil
 	m.waiting--
 	m.conflating = m.waiting > 0 || m.opts.Mode == Latest
 }
@@ -259,7 +267,7 @@ func (m *Mailbox) NextSnapshot() (Delivery, bool) {
 func (m *Mailbox) Next() (Delivery, bool) {
 	if !m.conflating {
 		for {
-			e, ok := m.queue.pop()
+			e, ok := m.queue.pop(m.rings)
 			if !ok {
 				return Delivery{}, false
 			}
@@ -268,14 +276,14 @@ func (m *Mailbox) Next() (Delivery, bool) {
 			}
 		}
 	}
-	s := m.head
-	if s == nil {
+	l := m.head
+	if l == nil {
 		return Delivery{}, false
 	}
-	item, merged := s.item, s.merged
-	m.unlink(s)
-	s.item = Item{}
-	return deliver(s, item, merged), true
+	item, merged := l.item, l.merged
+	m.unlink(l)
+	l.item = Item{}
+	return deliver(l.slot, item, merged), true
 }
 
 func deliver(s *Slot, item Item, merged uint32) Delivery {
@@ -292,7 +300,7 @@ func (m *Mailbox) Peek() (market.Seq, bool) {
 		}
 		return m.head.item.Event().Seq, true
 	}
-	m.queue.dropDead()
+	m.queue.dropDead(m.rings)
 	e, ok := m.queue.peek()
 	if !ok {
 		return 0, false

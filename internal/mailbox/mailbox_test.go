@@ -21,6 +21,11 @@ func trades(seqs ...market.Seq) *Batch {
 	return NewBatch(events, func(dst []byte, _ int, e *market.Event) []byte { return append(dst, e.Symbol...) })
 }
 
+func open(opts Options) *Mailbox {
+	m := New(opts, &Rings{})
+	return &m
+}
+
 func drain(m *Mailbox) (out []Delivery) {
 	for d, ok := m.NextSnapshot(); ok; d, ok = m.NextSnapshot() {
 		out = append(out, d)
@@ -32,7 +37,7 @@ func drain(m *Mailbox) (out []Delivery) {
 }
 
 func TestAdaptiveKeepsOrderThenConflates(t *testing.T) {
-	m := New(Options{Mode: Adaptive, Limit: 4})
+	m := open(Options{Mode: Adaptive, Limit: 4})
 	var a, b Slot
 	batch := trades(1, 2, 3, 4, 5, 6, 7)
 	add := func(s *Slot, i int) {
@@ -67,7 +72,7 @@ func TestAdaptiveKeepsOrderThenConflates(t *testing.T) {
 }
 
 func TestEveryEndsHonestly(t *testing.T) {
-	m := New(Options{Mode: Every, Limit: 2})
+	m := open(Options{Mode: Every, Limit: 2})
 	var s Slot
 	batch := trades(1, 2, 3)
 	for i := range 2 {
@@ -86,7 +91,7 @@ func TestEveryEndsHonestly(t *testing.T) {
 }
 
 func TestLatestAndSnapshots(t *testing.T) {
-	m := New(Options{Mode: Latest})
+	m := open(Options{Mode: Latest})
 	var a, b Slot
 	batch := trades(1, 5, 6, 7)
 	m.AddSnapshot(&a, batch.Item(0), at)
@@ -114,7 +119,7 @@ func TestLatestAndSnapshots(t *testing.T) {
 // after the other, before anything is taken.
 func TestSnapshotsOfSeveralCommandsAreInOrder(t *testing.T) {
 	for _, again := range []bool{false, true} {
-		m := New(Options{})
+		m := open(Options{})
 		var a, b, c Slot
 		batch := trades(7, 3, 5, 9)
 		m.AddSnapshot(&a, batch.Item(0), at)
@@ -137,7 +142,7 @@ func TestSnapshotsOfSeveralCommandsAreInOrder(t *testing.T) {
 
 func TestClearTakesBack(t *testing.T) {
 	for _, mode := range []Mode{Adaptive, Latest} {
-		m := New(Options{Mode: mode})
+		m := open(Options{Mode: mode})
 		var a, b Slot
 		batch := trades(1, 2, 3)
 		for i, s := range []*Slot{&a, &b, &a} {
@@ -158,7 +163,7 @@ func TestClearTakesBack(t *testing.T) {
 
 func TestReplayIsPutInOrder(t *testing.T) {
 	for _, mode := range []Mode{Adaptive, Latest} {
-		m := New(Options{Mode: mode})
+		m := open(Options{Mode: mode})
 		var a, b Slot
 		batch := trades(10, 5, 7)
 		if err := m.Add(&a, batch.Item(0), at); err != nil {
@@ -177,7 +182,7 @@ func TestReplayIsPutInOrder(t *testing.T) {
 }
 
 func TestSetModeKeepsWhatWaits(t *testing.T) {
-	m := New(Options{Mode: Latest})
+	m := open(Options{Mode: Latest})
 	var s Slot
 	batch := trades(1, 2, 3)
 	_ = m.Add(&s, batch.Item(0), at)
@@ -221,7 +226,7 @@ func TestNothingIsLost(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		mode := rapid.SampledFrom([]Mode{Adaptive, Every, Latest}).Draw(t, "mode")
 		limit := rapid.IntRange(1, 20).Draw(t, "limit")
-		m := New(Options{Mode: mode, Limit: limit})
+		m := open(Options{Mode: mode, Limit: limit})
 		slots := make([]Slot, 4)
 		added, taken := map[*Slot]int{}, map[*Slot]int{}
 		latest, chain := map[*Slot]market.Seq{}, map[*Slot]market.Seq{}
@@ -278,7 +283,7 @@ func TestNothingIsLost(t *testing.T) {
 func BenchmarkMailbox(b *testing.B) {
 	for _, mode := range []Mode{Adaptive, Every, Latest} {
 		b.Run(mode.String(), func(b *testing.B) {
-			m := New(Options{Mode: mode})
+			m := open(Options{Mode: mode})
 			slots := make([]Slot, 10)
 			batch := trades(make([]market.Seq, 64)...)
 			b.ReportAllocs()

@@ -47,3 +47,13 @@ type Options struct {
 	// Every; 0 means the mode's default. Latest holds one event a topic.
 	Limit int
 }
+
+func (o Options) withDefaults() Options {
+	if o.Limit <= 0 {
+		o.Limit = AdaptiveLimit
+		if o.Mode == Every {
+			o.Limit = EveryLimit
+		}
+	}
+	return o
+}
