@@ -24,14 +24,14 @@ type null struct {
 
 func (n *null) Start(in bridge.Inbox) { n.in = in }
 
-func (n *null) TryWrite(p []byte) (int, error) {
+func (n *null) Offer([]byte) ([]byte, error) {
 	if n.all.left.Add(-1) == 0 {
 		n.all.written <- struct{}{}
 	}
-	return len(p), nil
+	return nil, nil
 }
 
-func (n *null) Write(p []byte, _ time.Duration) (int, error) { return n.TryWrite(p) }
+func (n *null) Push([]byte, time.Duration) ([]byte, error) { return nil, nil }
 
 func (n *null) Close() error {
 	n.once.Do(func() { n.in.End(io.EOF) })
@@ -59,7 +59,7 @@ func newFanOut(tb testing.TB, sockets int, format wire.Format) *fanOut {
 	fo := &fanOut{hub: h, sockets: int64(sockets), written: make(chan struct{}, 1)}
 	ctx, cancel := context.WithCancel(context.Background())
 	factory := bridge.NewFactory(h, bridge.Config{PingEvery: time.Hour, PeerTimeout: time.Hour, HeartbeatEvery: time.Hour})
-	var hubDone, bridges sync.WaitGroup
+	var hubDone sync.WaitGroup
 	hubDone.Go(func() { _ = h.Run(ctx) })
 	var symbols []market.Symbol
 	for i := range 10 {
@@ -67,13 +67,12 @@ func newFanOut(tb testing.TB, sockets int, format wire.Format) *fanOut {
 	}
 	open := make(chan struct{}, sockets)
 	for range sockets {
-		bridges.Add(1)
-		factory.Start(ctx, &null{all: fo}, &talk{symbols: symbols, opened: open}, bridge.Options{Format: format}, func(*bridge.End) { bridges.Done() })
+		factory.Start(ctx, &null{all: fo}, &talk{symbols: symbols, opened: open}, bridge.Options{Format: format})
 	}
 	for range sockets {
 		<-open
 	}
-	fo.stop = func() { cancel(); bridges.Wait(); hubDone.Wait() }
+	fo.stop = func() { cancel(); hubDone.Wait(); factory.Wait() }
 	return fo
 }
 
@@ -123,9 +122,9 @@ func TestNoAllocationsAnEvent(t *testing.T) {
 		fo.publish(t, payload) // buffers and rings grow to their size
 	}
 	allocs := testing.AllocsPerRun(50, func() { fo.publish(t, payload) })
-	// The race detector makes the pool of buffers forget some: less than one a
-	// socket and batch, where one an event would be 64.
-	if each := allocs / deliveries; each > 0.05 {
+	// The race detector makes the pools of buffers and rings forget some: at most
+	// five a socket and batch, where one an event would be 64.
+	if each := allocs / deliveries; each > 0.08 {
 		t.Errorf("%.0f allocations for %d deliveries: %.3f each", allocs, deliveries, each)
 	}
 }

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,33 +54,75 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Factory makes bridges over one hub.
+// Factory makes bridges over one hub, and knows those that are there.
 type Factory struct {
 	hub     *hub.Hub
 	cfg     Config
 	buffers sync.Pool // of *[]byte, for frames
 	stats   counters
+	ends    sync.WaitGroup // of bridges that say goodbye
+
+	mu      sync.Mutex
+	bridges map[*Bridge]struct{}
+	stopped *End // set: no bridge may begin
 }
 
 // NewFactory makes a factory.
 func NewFactory(h *hub.Hub, cfg Config) *Factory {
 	return &Factory{
-		hub: h, cfg: cfg.withDefaults(),
+		hub: h, cfg: cfg.withDefaults(), bridges: map[*Bridge]struct{}{},
 		buffers: sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }},
 	}
+}
+
+// StopAll ends all bridges, also those that begin later.
+func (f *Factory) StopAll(reason wire.Reason, err error) {
+	f.mu.Lock()
+	if f.stopped == nil {
+		f.stopped = &End{Reason: reason, Err: err}
+	}
+	all := slices.Collect(maps.Keys(f.bridges))
+	f.mu.Unlock()
+	for _, b := range all {
+		b.Stop(reason, err)
+	}
+}
+
+// Wait waits until nothing is left of bridges that have been stopped. It belongs
+// behind StopAll.
+func (f *Factory) Wait() { f.ends.Wait() }
+
+// add counts a bridge in, and stops it where none may begin.
+func (f *Factory) add(b *Bridge) {
+	f.mu.Lock()
+	f.bridges[b] = struct{}{}
+	stopped := f.stopped
+	f.mu.Unlock()
+	if stopped != nil {
+		b.Stop(stopped.Reason, stopped.Err)
+	}
+}
+
+func (f *Factory) remove(b *Bridge) {
+	f.mu.Lock()
+	delete(f.bridges, b)
+	f.mu.Unlock()
 }
 
 // Config gives what the factory's bridges have in common, defaults filled in.
 func (f *Factory) Config() Config { return f.cfg }
 
 // Handler speaks the protocol for one client. Its methods are called one at a
-// time, never after the bridge's end was reported.
+// time.
 type Handler interface {
 	// Open is called first, when the bridge has joined the hub.
 	Open(ctx context.Context, b *Bridge) error
 	// Message is called for each text or binary message. An error that holds an
 	// *End ends the bridge for its reason, any other for wire.Internal.
 	Message(ctx context.Context, b *Bridge, m Message) error
+	// Close is called last, when the connection is closed and nothing is left of
+	// the bridge.
+	Close(end *End)
 }
 
 // Options are what one bridge has of its own.
@@ -108,49 +152,47 @@ func (e *End) Error() string {
 
 func (e *End) Unwrap() error { return e.Err }
 
-// Bridge is one client's connection to the hub.
+// Bridge is one client's connection to the hub. It costs no goroutine while it
+// runs, other than what its connection needs to read, and no context of its own:
+// all that is the bridge's ends through Stop.
 type Bridge struct {
 	factory *Factory
 	conn    Conn
 	handler Handler
+	ctx     context.Context //nolint:containedctx // bounds what the bridge waits for in the hub; all bridges' together
 	opts    Options
 	member  *hub.Member
 	born    time.Time
 
 	end     atomic.Pointer[End] // the first reason
-	ctx     context.Context     //nolint:containedctx // the one fate of all that is the bridge's
-	cancel  context.CancelCauseFunc
+	joined  bool                // the hub knows the member
+	torn    bool                // a frame was left unfinished: nothing may follow it
 	helpers sync.WaitGroup
 	heard   atomic.Int64  // when the peer was heard last, in nanoseconds since born
-	read    chan struct{} // closed when nothing comes from the peer any more
+	silent  chan struct{} // closed when nothing comes from the peer any more
 
 	writer // owned by the shard
 }
 
-// Start runs a bridge on a connection and returns when it has begun. How it ended
-// goes to done, on a goroutine of its own, when the connection is closed and
-// nothing is left of the bridge. When ctx ends, the reason is that of an *End
-// among its causes, or wire.GoingAway. A bridge costs no goroutine while it runs,
-// other than what its connection needs to read.
-func (f *Factory) Start(ctx context.Context, conn Conn, handler Handler, opts Options, done func(*End)) {
-	own, cancel := context.WithCancelCause(ctx)
-	b := &Bridge{factory: f, conn: conn, handler: handler, opts: opts, born: time.Now(), ctx: own, cancel: cancel, read: make(chan struct{})}
+// Start runs a bridge on a connection and returns when it has begun. Waits for
+// the hub end with ctx, which lives longer than the bridge: Stop ends that.
+func (f *Factory) Start(ctx context.Context, conn Conn, handler Handler, opts Options) {
+	b := &Bridge{
+		factory: f, conn: conn, handler: handler, ctx: ctx, opts: opts, born: time.Now(),
+		joined: true, silent: make(chan struct{}),
+	}
 	b.opts.MaxAge = cmp.Or(opts.MaxAge, f.cfg.MaxAge)
 	b.opts.Heartbeat = cmp.Or(opts.Heartbeat, f.cfg.HeartbeatEvery)
 	b.initWriter()
 	f.stats.open.Add(1)
 	b.member = f.hub.NewMember((*sink)(b), opts.Mailbox) // before the shard's first call, which may need it
-	err := b.member.Join(own)
-	if err != nil {
+	if err := b.member.Join(ctx); err != nil {
+		b.joined = false
 		b.Stop(wire.GoingAway, err)
 	}
-	context.AfterFunc(own, func() {
-		b.farewell(err == nil)
-		f.stats.open.Add(-1)
-		done(b.end.Load())
-	})
-	if err == nil {
-		b.handle(func() error { return handler.Open(own, b) })
+	f.add(b) // the farewell waits for the connection's end, which Start brings: it cannot be over before
+	if b.end.Load() == nil {
+		b.handle(func() error { return handler.Open(ctx, b) })
 	}
 	conn.Start((*inbox)(b))
 }
@@ -158,10 +200,9 @@ func (f *Factory) Start(ctx context.Context, conn Conn, handler Handler, opts Op
 // Stop ends the bridge. The first call's reason is the one that counts. It does
 // not wait.
 func (b *Bridge) Stop(reason wire.Reason, err error) {
-	end := &End{Reason: reason, Err: err}
-	if b.end.CompareAndSwap(nil, end) {
+	if b.end.CompareAndSwap(nil, &End{Reason: reason, Err: err}) {
 		b.factory.stats.ended(reason)
-		b.cancel(end)
+		b.factory.ends.Go(b.farewell)
 	}
 }
 
@@ -188,7 +229,7 @@ func (b *Bridge) SetDelivery(ctx context.Context, opts mailbox.Options, interval
 
 // SetHeartbeat changes how often in-band heartbeats are sent.
 func (b *Bridge) SetHeartbeat(ctx context.Context, every time.Duration) error {
-	return b.member.Do(ctx, func(now time.Time) { b.opts.Heartbeat, b.heartbeatAt = every, now.Add(every) })
+	return b.member.Do(ctx, func(now time.Time) { b.opts.Heartbeat, b.heartbeatAt = every, now.Sub(b.born)+every })
 }
 
 // inbox is the bridge as its connection sees it.
@@ -208,7 +249,7 @@ func (in *inbox) Message(m Message) {
 		b.Stop(wire.ClientClosed, nil)
 		b.silence()
 	default:
-		if b.ctx.Err() == nil {
+		if b.end.Load() == nil {
 			b.handle(func() error { return b.handler.Message(b.ctx, b, m) })
 		}
 	}
@@ -228,9 +269,9 @@ func (in *inbox) End(err error) {
 // run beside one another.
 func (b *Bridge) silence() {
 	select {
-	case <-b.read:
+	case <-b.silent:
 	default:
-		close(b.read)
+		close(b.silent)
 	}
 }
 
@@ -244,7 +285,7 @@ func (b *Bridge) handle(f func() error) {
 	err := f()
 	var end *End
 	switch {
-	case err == nil, b.ctx.Err() != nil:
+	case err == nil, b.end.Load() != nil:
 	case errors.As(err, &end):
 		b.Stop(end.Reason, end.Err)
 	case errors.Is(err, hub.ErrClosed):
@@ -254,32 +295,34 @@ func (b *Bridge) handle(f func() error) {
 	}
 }
 
-// farewell runs once, when the bridge's context has ended for whatever reason:
-// it makes the shard let go, says goodbye, waits for the peer's answer and closes
+// farewell runs once, when the bridge has been stopped for whatever reason: it
+// makes the shard let go, says goodbye, waits for the peer's answer and closes
 // the connection.
-func (b *Bridge) farewell(joined bool) {
-	var end *End
-	if !errors.As(context.Cause(b.ctx), &end) {
-		end = &End{Reason: wire.GoingAway, Err: context.Cause(b.ctx)}
-	}
-	b.Stop(end.Reason, end.Err) // where it was the parent that ended
+func (b *Bridge) farewell() {
 	reason := b.end.Load().Reason
 	if reason == wire.ClientGone {
 		_ = b.conn.Close()
 	}
 	limit := time.AfterFunc(b.factory.cfg.CloseWait, func() { _ = b.conn.Close() })
 	defer limit.Stop()
-	if joined {
+	if b.joined {
 		b.member.Leave()
 	}
 	b.helpers.Wait()
-	if reason != wire.ClientGone {
-		if _, err := b.conn.Write(b.goodbye(reason), b.factory.cfg.CloseWait); err != nil {
+	if reason != wire.ClientGone && !b.torn {
+		rest, err := b.conn.Offer(b.goodbye(reason))
+		if err == nil && len(rest) > 0 {
+			_, err = b.conn.Push(rest, b.factory.cfg.CloseWait)
+		}
+		if err != nil {
 			_ = b.conn.Close()
 		}
 	}
-	<-b.read
+	<-b.silent
 	_ = b.conn.Close()
+	b.factory.stats.open.Add(-1)
+	b.factory.remove(b)
+	b.handler.Close(b.end.Load())
 }
 
 // goodbye gives what is left in the lane, the in-band message and the close frame
@@ -296,24 +339,27 @@ func (b *Bridge) goodbye(reason wire.Reason) []byte {
 	return wire.AppendClose(frames, reason.CloseCode(), reason.Text())
 }
 
-// write finishes what the connection did not take at once. It runs in a helper,
+// push finishes what the connection did not take at once. It runs in a helper,
 // the bridge's one writer until it reports.
-func (b *Bridge) write(buf *[]byte, rest []byte) {
+func (b *Bridge) push(buf *[]byte, rest []byte) {
 	defer b.factory.release(buf)
 	for len(rest) > 0 {
-		n, err := b.conn.Write(rest, b.factory.cfg.WriteStall)
-		rest = rest[n:]
+		left, err := b.conn.Push(rest, b.factory.cfg.WriteStall)
+		progress := len(left) < len(rest)
+		rest = left
 		switch {
 		case err == nil:
 		case !errors.Is(err, os.ErrDeadlineExceeded):
+			b.torn = true
 			b.Stop(wire.ClientGone, err)
 			return
-		case n == 0:
+		case !progress:
+			b.torn = true
 			b.Stop(wire.WriteStalled, err)
 			return
 		}
 	}
-	_ = b.member.Do(b.ctx, func(time.Time) { b.busy = false }) // an error: the bridge ends already
+	_ = b.member.Do(b.ctx, func(time.Time) { b.busy = false }) // an error: the hub has ended, and tells the bridge
 }
 
 func (f *Factory) release(buf *[]byte) {

@@ -34,11 +34,12 @@ type pipe struct {
 	reluctant bool // takes nothing at once
 }
 
-func (p *pipe) TryWrite(b []byte) (int, error) {
+func (p *pipe) Offer(b []byte) ([]byte, error) {
 	if p.reluctant {
-		return 0, nil
+		return b, nil
 	}
-	return p.Conn.TryWrite(b)
+	n, err := p.TryWrite(b)
+	return b[n:], err
 }
 
 func (p *pipe) Start(in bridge.Inbox) {
@@ -56,10 +57,11 @@ func (p *pipe) Start(in bridge.Inbox) {
 	})
 }
 
-func (p *pipe) Write(b []byte, limit time.Duration) (int, error) {
+func (p *pipe) Push(b []byte, limit time.Duration) ([]byte, error) {
 	_ = p.SetWriteDeadline(time.Now().Add(limit))
 	defer func() { _ = p.SetWriteDeadline(time.Time{}) }()
-	return p.Conn.Write(b)
+	n, err := p.Write(b)
+	return b[n:], err
 }
 
 // talk is a Handler that subscribes to a trade channel and does what it is told.
@@ -88,13 +90,21 @@ func (h *talk) Message(ctx context.Context, b *bridge.Bridge, m bridge.Message) 
 	return h.onText(ctx, b, string(m.Payload))
 }
 
+func (h *talk) Close(*bridge.End) {}
+
+// told passes a bridge's end on.
+type told struct {
+	bridge.Handler
+	end chan<- *bridge.End
+}
+
+func (h *told) Close(end *bridge.End) { h.end <- end }
+
 // stage is a hub with a factory, in a bubble.
 type stage struct {
 	t         *testing.T
 	hub       *hub.Hub
 	factory   *bridge.Factory
-	cancel    context.CancelFunc
-	ctx       context.Context //nolint:containedctx // what the bridges of the test hang on
 	seq       market.Seq
 	readers   sync.WaitGroup
 	reluctant bool         // connections take nothing at once
@@ -111,12 +121,14 @@ func newStage(t *testing.T, cfg bridge.Config) *stage {
 	}
 	st := &stage{t: t, hub: h, factory: bridge.NewFactory(h, cfg)}
 	hubCtx, stop := context.WithCancel(t.Context())
-	st.ctx, st.cancel = context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = h.Run(hubCtx) })
-	t.Cleanup(func() { st.cancel(); st.readers.Wait(); stop(); wg.Wait() })
+	t.Cleanup(func() { st.cancel(); st.factory.Wait(); st.readers.Wait(); stop(); wg.Wait() })
 	return st
 }
+
+// cancel ends all bridges, as a process that stops does.
+func (st *stage) cancel() { st.factory.StopAll(wire.GoingAway, nil) }
 
 func (st *stage) publish(symbols ...market.Symbol) {
 	st.t.Helper()
@@ -144,7 +156,7 @@ func (st *stage) connect(h bridge.Handler, opts bridge.Options, net ...memnet.Op
 	client, server := memnet.Pair(net...)
 	p := &peer{t: st.t, conn: client, in: bufio.NewReader(client), end: make(chan *bridge.End, 1)}
 	st.readers.Go(func() {
-		st.factory.Start(st.ctx, &pipe{Conn: server, readers: &st.readers, reluctant: st.reluctant}, h, opts, func(end *bridge.End) { p.end <- end })
+		st.factory.Start(st.t.Context(), &pipe{Conn: server, readers: &st.readers, reluctant: st.reluctant}, &told{h, p.end}, opts)
 	})
 	st.t.Cleanup(func() { _ = client.Close() })
 	return p
@@ -242,7 +254,7 @@ func TestOneFate(t *testing.T) {
 		{"silent peer", &talk{}, bridge.Config{}, nil, wire.PeerSilent, 4202, time.Minute},
 		{"a panic in the handler", boom, bridge.Config{}, func(_ *stage, p *peer) { p.send(ws.NewTextFrame([]byte("x"))) }, wire.Internal, 1011, 0},
 		{"the upstream is down", &talk{}, bridge.Config{DownLimit: 3 * time.Second}, func(st *stage, _ *peer) {
-			_ = st.hub.Feed(st.ctx, market.Feed{State: market.FeedDown, Since: time.Now()})
+			_ = st.hub.Feed(st.t.Context(), market.Feed{State: market.FeedDown, Since: time.Now()})
 		}, wire.UpstreamDown, 4104, 3 * time.Second},
 		{"the handler refuses", &talk{onText: func(context.Context, *bridge.Bridge, string) error {
 			return &bridge.End{Reason: wire.RateLimited}

@@ -6,18 +6,18 @@ import (
 	"github.com/lzstock/lzstock/internal/wire"
 )
 
-// Conn is a connection as a bridge needs it. TryWrite and Write are called by one
+// Conn is a connection as a bridge needs it. Offer and Push are called by one
 // goroutine at a time; Close by any, and it frees the others.
 type Conn interface {
 	// Start passes on what the peer sends to in, one call at a time, until the
 	// connection ends, which Close sees to at the latest. It is called once.
 	Start(in Inbox)
-	// TryWrite takes as much of p as the connection has room for at this moment.
-	// It never waits.
-	TryWrite(p []byte) (int, error)
-	// Write waits until all of p is taken, at most for a time; then its error is
-	// os.ErrDeadlineExceeded and n tells what was taken.
-	Write(p []byte, limit time.Duration) (n int, err error)
+	// Offer writes what the connection has room for at this moment, and gives what
+	// is left for Push. It never waits. What is left is valid as long as p is.
+	Offer(p []byte) (rest []byte, err error)
+	// Push writes what Offer left, and gives what it could not within a time; its
+	// error is os.ErrDeadlineExceeded then.
+	Push(rest []byte, limit time.Duration) ([]byte, error)
 	Close() error
 }
 

@@ -21,7 +21,7 @@ func (c *counters) ended(r wire.Reason) { c.ends[r].Add(1) }
 type Stats struct {
 	Open    int                     // bridges
 	Writes  uint64                  // attempts of the shards
-	Bytes   uint64                  // taken by these attempts
+	Bytes   uint64                  // offered in these attempts
 	Helpers uint64                  // times that a connection did not take everything at once
 	Shed    uint64                  // heartbeats that gave way to data
 	Ends    [wire.NumReasons]uint64 // by reason

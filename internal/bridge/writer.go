@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"errors"
+	"math"
 	"time"
 
 	"github.com/lzstock/lzstock/internal/hub"
@@ -10,29 +11,26 @@ import (
 	"github.com/lzstock/lzstock/market"
 )
 
-// writer is the part of a bridge that its shard owns.
+// writer is the part of a bridge that its shard owns. Times are the bridge's age.
 type writer struct {
 	lane      []byte // frames that ride ahead of data
 	busy      bool   // a helper writes
 	throttled bool   // what the client was told
-	sent      time.Time
+	begun     bool   // data was sent
+	sent      time.Duration
 
-	pingAt      time.Time
-	heartbeatAt time.Time
-	maxAgeAt    time.Time
-	downAt      time.Time // when a feed that is down ends the bridge; zero: it is not down
+	pingAt      time.Duration
+	heartbeatAt time.Duration
+	downAt      time.Duration // when a feed that is down ends the bridge; 0: it is not down
 }
 
 func (b *Bridge) initWriter() {
-	cfg := &b.factory.cfg
-	b.pingAt = b.born.Add(cfg.PingEvery)
+	b.pingAt = b.factory.cfg.PingEvery
 	if len(b.opts.Greeting) > 0 {
 		b.control(b.opts.Greeting)
+		b.opts.Greeting = nil
 	}
-	b.heartbeatAt = b.born.Add(b.opts.Heartbeat)
-	if b.opts.MaxAge > 0 {
-		b.maxAgeAt = b.born.Add(b.opts.MaxAge)
-	}
+	b.heartbeatAt = b.opts.Heartbeat
 }
 
 // sink is the bridge as its shard sees it.
@@ -42,101 +40,93 @@ type sink Bridge
 // without waiting.
 func (s *sink) Flush(box *mailbox.Mailbox, now time.Time) time.Time {
 	b := (*Bridge)(s)
-	wake := b.live(box, now)
+	age := now.Sub(b.born)
+	wake := b.live(box, age)
 	for !b.busy && b.end.Load() == nil {
-		due := b.dataAt(now)
-		data := !box.Empty() && !due.After(now)
+		due := b.dataAt(age)
+		data := !box.Empty() && due <= age
 		if !data && !box.Empty() {
-			wake = earlier(wake, due)
+			wake = min(wake, due)
 		}
 		if !data && len(b.lane) == 0 {
 			break
 		}
-		b.writeOut(box, now, data)
+		b.writeOut(box, age, data)
 	}
-	return wake
+	return b.born.Add(wake)
 }
 
-// dataAt gives the earliest time for the next frame of data.
-func (b *Bridge) dataAt(now time.Time) time.Time {
-	if b.opts.Interval == 0 || b.sent.IsZero() {
-		return now
+// dataAt gives the earliest age for the next frame of data.
+func (b *Bridge) dataAt(age time.Duration) time.Duration {
+	if b.opts.Interval == 0 || !b.begun {
+		return age
 	}
-	return b.sent.Add(b.opts.Interval)
+	return b.sent + b.opts.Interval
 }
 
 // live does what time asks for and returns when it asks again.
-func (b *Bridge) live(box *mailbox.Mailbox, now time.Time) time.Time {
+func (b *Bridge) live(box *mailbox.Mailbox, age time.Duration) time.Duration {
 	cfg := &b.factory.cfg
-	silentAt := b.born.Add(time.Duration(b.heard.Load()) + cfg.PeerTimeout)
-	if !now.Before(silentAt) {
-		b.Stop(wire.PeerSilent, nil)
-	}
-	if !b.maxAgeAt.IsZero() && !now.Before(b.maxAgeAt) {
-		b.Stop(wire.MaxAge, nil)
-	}
-	if !b.downAt.IsZero() && !now.Before(b.downAt) {
-		b.Stop(wire.UpstreamDown, nil)
-	}
-	wake := earlier(earlier(earlier(silentAt, b.maxAgeAt), b.downAt), b.pingAt)
-	if oldest := box.Oldest(); !oldest.IsZero() {
-		slowAt := oldest.Add(cfg.QueueAge + b.opts.Interval)
-		if !now.Before(slowAt) {
-			b.Stop(wire.SlowConsumer, nil)
+	wake := time.Duration(math.MaxInt64)
+	limit := func(at time.Duration, reason wire.Reason) {
+		if at <= age {
+			b.Stop(reason, nil)
 		}
-		wake = earlier(wake, slowAt)
+		wake = min(wake, at)
 	}
-	if !now.Before(b.pingAt) {
+	limit(time.Duration(b.heard.Load())+cfg.PeerTimeout, wire.PeerSilent)
+	if b.opts.MaxAge > 0 {
+		limit(b.opts.MaxAge, wire.MaxAge)
+	}
+	if b.downAt > 0 {
+		limit(b.downAt, wire.UpstreamDown)
+	}
+	if oldest := box.Oldest(); !oldest.IsZero() {
+		limit(oldest.Sub(b.born)+cfg.QueueAge+b.opts.Interval, wire.SlowConsumer)
+	}
+	if b.pingAt <= age {
 		b.ahead(wire.OpPing, nil)
-		b.pingAt = now.Add(cfg.PingEvery)
-		wake = earlier(wake, b.pingAt)
+		b.pingAt = age + cfg.PingEvery
 	}
+	wake = min(wake, b.pingAt)
 	if !b.opts.Format.Native() {
 		return wake
 	}
-	if !now.Before(b.heartbeatAt) {
-		b.heartbeatAt = now.Add(b.opts.Heartbeat)
+	if b.heartbeatAt <= age {
+		b.heartbeatAt = age + b.opts.Heartbeat
 		if box.Empty() && !b.busy {
-			b.control(wire.AppendHeartbeat(nil, b.opts.Format, wire.Heartbeat{Time: now, Seq: box.Through()}))
+			b.control(wire.AppendHeartbeat(nil, b.opts.Format, wire.Heartbeat{Time: b.born.Add(age), Seq: box.Through()}))
 		} else {
 			b.factory.stats.shed.Add(1)
 		}
 	}
-	return earlier(wake, b.heartbeatAt)
-}
-
-func earlier(a, b time.Time) time.Time {
-	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
-		return b
-	}
-	return a
+	return min(wake, b.heartbeatAt)
 }
 
 // writeOut makes one buffer of the lane and, where asked for, of the data that
 // waits, and offers it to the connection once.
-func (b *Bridge) writeOut(box *mailbox.Mailbox, now time.Time, data bool) {
+func (b *Bridge) writeOut(box *mailbox.Mailbox, age time.Duration, data bool) {
 	buf := b.factory.buffers.Get().(*[]byte)
 	out := append((*buf)[:0], b.lane...)
 	b.lane = nil // an idle bridge holds none
 	if data {
 		out = b.frames(out, box)
-		b.sent = now
+		b.sent, b.begun = age, true
 	}
 	*buf = out
-	n, err := b.conn.TryWrite(out)
+	rest, err := b.conn.Offer(out)
 	b.factory.stats.writes.Add(1)
-	b.factory.stats.bytes.Add(uint64(n))
+	b.factory.stats.bytes.Add(uint64(len(out)))
 	switch {
 	case err != nil:
 		b.Stop(wire.ClientGone, err)
 		b.factory.release(buf)
-	case n == len(out):
+	case len(rest) == 0:
 		b.factory.release(buf)
 	default:
 		b.busy = true
 		b.factory.stats.helpers.Add(1)
-		rest := out[n:]
-		b.helpers.Go(func() { b.write(buf, rest) })
+		b.helpers.Go(func() { b.push(buf, rest) })
 	}
 }
 
@@ -222,9 +212,9 @@ func (s *sink) Announce(n hub.Notice) {
 	f := b.opts.Format
 	switch {
 	case n.Feed != nil:
-		b.downAt = time.Time{}
+		b.downAt = 0
 		if limit := b.factory.cfg.DownLimit; limit > 0 && n.Feed.State == market.FeedDown {
-			b.downAt = time.Now().Add(limit)
+			b.downAt = time.Since(b.born) + limit
 		}
 		if f.Native() {
 			b.control(wire.AppendFeed(nil, f, *n.Feed))

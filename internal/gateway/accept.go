@@ -153,22 +153,29 @@ func buffered(r *bufio.Reader) []byte {
 // serve hands the socket to a bridge. The HTTP server's goroutine, with its stack
 // and buffers, ends then.
 func (g *Gateway) serve(ctx context.Context, conn net.Conn, early []byte, d *dialog) {
-	peer := conn.RemoteAddr().String()
-	sock := newSocket(conn, early, g.reader, g.cfg.MessageBytes)
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		tuneTCP(tcp)
-	}
-	g.bridges.Start(ctx, sock, d, d.options(), func(end *bridge.End) {
-		d.close()
-		g.ended(ctx, d.id, peer, end)
+	d.peer = conn.RemoteAddr().String()
+	c, err := g.poller.Take(conn)
+	if err != nil {
 		g.dismiss()
-	})
+		g.metrics.refused.WithLabelValues("upgrade-failed").Inc()
+		g.log.LogAttrs(ctx, slog.LevelError, "socket lost", slog.String("peer", d.peer), slog.Any("error", err))
+		return
+	}
+	g.bridges.Start(ctx, newSocket(c, early, g.cfg.MessageBytes), d, d.options())
+}
+
+// Close lets go of what the dialog holds; the bridge has ended.
+func (d *dialog) Close(end *bridge.End) {
+	d.stopDeadline()
+	d.g.demand.Release(d.topics)
+	d.g.ended(d, end)
+	d.g.dismiss()
 }
 
 // ended logs a bridge's end as loudly as its reason deserves.
-func (g *Gateway) ended(ctx context.Context, id, peer string, end *bridge.End) {
+func (g *Gateway) ended(d *dialog, end *bridge.End) {
 	level := slog.LevelDebug
-	attrs := []slog.Attr{slog.String("conn", id), slog.String("peer", peer), slog.String("reason", end.Reason.String())}
+	attrs := []slog.Attr{slog.String("conn", d.id), slog.String("peer", d.peer), slog.String("reason", end.Reason.String())}
 	if end.Err != nil {
 		attrs = append(attrs, slog.Any("error", end.Err))
 	}
@@ -178,5 +185,5 @@ func (g *Gateway) ended(ctx context.Context, id, peer string, end *bridge.End) {
 			attrs = append(attrs, slog.String("stack", string(p.Stack)))
 		}
 	}
-	g.log.LogAttrs(ctx, level, "socket ended", attrs...)
+	g.log.LogAttrs(g.ctx, level, "socket ended", attrs...)
 }

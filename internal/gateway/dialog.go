@@ -27,6 +27,7 @@ const abuse = 20
 type dialog struct {
 	g        *Gateway
 	id       string // of the connection
+	peer     string // the client's address
 	format   wire.Format
 	limiter  *rate.Limiter
 	first    *wire.Command  // from the query: subscribed at once, and forgotten
@@ -116,12 +117,6 @@ func (d *dialog) Open(ctx context.Context, b *bridge.Bridge) error {
 		return d.subscribe(ctx, b, first)
 	}
 	return nil
-}
-
-// close lets go of what the dialog holds; the bridge has ended.
-func (d *dialog) close() {
-	d.stopDeadline()
-	d.g.demand.Release(d.topics)
 }
 
 func (d *dialog) stopDeadline() {

@@ -44,7 +44,7 @@ type Config struct {
 	EveryQ       int           // events that wait in every delivery; 0 means 65,536
 	AuthTimeout  time.Duration // for the auth message of the strict dialects; 0 means 10 s
 	StopTimeout  time.Duration // for the end of all sockets; 0 means 4 s
-	Reader       poll.Reader   // reads from the sockets; nil means the system's best
+	Poller       poll.Poller   // holds the sockets; nil means the system's best
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -85,7 +85,7 @@ type Gateway struct {
 	hub     *hub.Hub
 	demand  Demand
 	bridges *bridge.Factory
-	reader  poll.Reader
+	poller  poll.Poller
 	log     *slog.Logger
 	metrics *metrics
 	mux     *http.ServeMux
@@ -94,7 +94,6 @@ type Gateway struct {
 	closing bool // no socket may begin
 	sockets sync.WaitGroup
 	open    int
-	end     context.CancelCauseFunc
 	ctx     context.Context //nolint:containedctx // the sockets' common fate, which outlives each request
 }
 
@@ -105,8 +104,8 @@ func New(cfg Config, h *hub.Hub, demand Demand, log *slog.Logger, reg prometheus
 		return nil, err
 	}
 	g := &Gateway{cfg: cfg, hub: h, demand: demand, log: log, bridges: bridge.NewFactory(h, cfg.Bridge)}
-	if g.reader = cfg.Reader; g.reader == nil {
-		if g.reader, err = poll.New(); err != nil {
+	if g.poller = cfg.Poller; g.poller == nil {
+		if g.poller, err = poll.New(); err != nil {
 			return nil, fmt.Errorf("gateway: %w", err)
 		}
 	}
@@ -124,10 +123,10 @@ func New(cfg Config, h *hub.Hub, demand Demand, log *slog.Logger, reg prometheus
 // Run serves on a listener until ctx ends. Then it refuses new sockets, ends
 // those that are there with 1001 and waits for them.
 func (g *Gateway) Run(ctx context.Context, l net.Listener) error {
-	own, end := context.WithCancelCause(context.WithoutCancel(ctx))
-	defer end(nil)
+	own, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
 	g.mu.Lock()
-	g.ctx, g.end = own, end
+	g.ctx = own
 	g.mu.Unlock()
 	srv := &http.Server{
 		Handler:           g.mux,
@@ -137,38 +136,35 @@ func (g *Gateway) Run(ctx context.Context, l net.Listener) error {
 		ErrorLog:          slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
 		BaseContext:       func(net.Listener) context.Context { return own },
 	}
-	var tasks errgroup.Group
-	reading, stopReading := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopReading()
+	tasks, running := errgroup.WithContext(ctx)
+	polling, stopPolling := context.WithCancel(own)
+	defer stopPolling()
 	tasks.Go(func() error {
-		if err := g.reader.Run(reading); !errors.Is(err, context.Canceled) {
-			end(&bridge.End{Reason: wire.Internal, Err: err})
+		if err := g.poller.Run(polling); !errors.Is(err, context.Canceled) {
+			g.bridges.StopAll(wire.Internal, err)
 			return fmt.Errorf("read from sockets: %w", err)
 		}
 		return nil
 	})
 	tasks.Go(func() error {
 		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			end(&bridge.End{Reason: wire.GoingAway, Err: err})
 			return fmt.Errorf("serve %s: %w", l.Addr(), err)
 		}
 		return nil
 	})
 	tasks.Go(func() error {
-		select {
-		case <-ctx.Done():
-		case <-own.Done():
-		}
+		<-running.Done()
 		g.close()
-		end(&bridge.End{Reason: wire.GoingAway, Err: context.Cause(ctx)})
-		timeout, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.StopTimeout)
+		g.bridges.StopAll(wire.GoingAway, context.Cause(running))
+		timeout, cancel := context.WithTimeout(own, g.cfg.StopTimeout)
 		defer cancel()
 		err := srv.Shutdown(timeout)
 		if err != nil {
 			err = errors.Join(fmt.Errorf("stop serving: %w", err), srv.Close())
 		}
 		g.sockets.Wait() // each ends by itself: its farewell is bounded
-		stopReading()
+		g.bridges.Wait()
+		stopPolling()
 		return err
 	})
 	return tasks.Wait()

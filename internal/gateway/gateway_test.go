@@ -81,7 +81,7 @@ func newHouse(t *testing.T, cfg Config) *house {
 		t.Fatal(err)
 	}
 	ho := &house{t: t, hub: h, demand: &ledger{want: map[market.Topic]int{}}, l: memnet.Listen(), done: make(chan error, 1), logs: &bytes.Buffer{}}
-	cfg.Reader = poll.NewGoroutines() // a bubble cannot see into the system's waits
+	cfg.Poller = poll.NewGoroutines() // a bubble cannot see into the system's waits
 	ho.g, err = New(cfg, h, ho.demand, slog.New(slog.NewTextHandler(ho.logs, nil)), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)

@@ -3,16 +3,23 @@ package poll
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"sync"
-
-	"golang.org/x/sync/errgroup"
+	"time"
 )
 
-// ErrClosed is what end brings when the poller or the connection's owner has
-// ended it.
+// ErrClosed is what End brings when the poller or the connection's owner has
+// ended it, and what a connection answers then.
 var ErrClosed = errors.New("closed")
+
+// Poller holds connections.
+type Poller interface {
+	// Take takes a connection over, which belongs to the result alone from then on,
+	// also where Take fails. TLS connections need Listen.
+	Take(conn net.Conn) (Conn, error)
+	// Run works until ctx ends, and then ends what is left.
+	Run(ctx context.Context) error
+}
 
 // Sink is who gets what a connection receives.
 type Sink interface {
@@ -22,27 +29,42 @@ type Sink interface {
 	End(err error)
 }
 
-// Reader passes on what connections receive.
-type Reader interface {
-	// Add begins with a connection. Its sink may be called before Add returns.
-	Add(conn net.Conn, sink Sink) (Watch, error)
-	// Run works until ctx ends, and then ends what is left.
-	Run(ctx context.Context) error
+// Conn is a connection. Offer and Push are for one goroutine at a time.
+type Conn interface {
+	// Start begins to read. The sink may be called before Start returns, and gets
+	// its End also where the connection has ended. It is called once.
+	Start(sink Sink)
+	// Offer writes what the connection has room for at this moment, and gives what
+	// is left, for Push and nobody else: with TLS it is ciphertext. It is valid as
+	// long as p is, and until the next call of Offer.
+	Offer(p []byte) (rest []byte, err error)
+	// Push writes what Offer left, and gives what it could not within limit; its
+	// error is os.ErrDeadlineExceeded then.
+	Push(rest []byte, limit time.Duration) ([]byte, error)
+	// Close ends the connection and frees Push. It waits for a call of the sink
+	// that is under way, and must not be called from one. It may be called more
+	// than once.
+	Close() error
 }
 
-// Watch is a Reader's hold on one connection.
-type Watch interface {
-	// Remove ends it, with ErrClosed where it has not ended. It waits for a call
-	// of the sink that is under way, and must not be called from one.
-	Remove()
-}
-
-// entry is one connection. Its lock is held while its sink is called, which makes
-// Remove wait.
+// entry is who gets what one connection receives. Its lock is held while the sink
+// is called, which makes Close wait.
 type entry struct {
 	mu    sync.Mutex
-	sink  Sink
+	sink  Sink // nil before start
 	ended bool
+}
+
+// start reports whether reading may begin. Where the connection has ended
+// already, the sink is told.
+func (e *entry) start(sink Sink) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.sink = sink
+	if e.ended {
+		sink.End(ErrClosed)
+	}
+	return !e.ended
 }
 
 func (e *entry) data(p []byte) {
@@ -61,77 +83,8 @@ func (e *entry) end(err error) bool {
 		return false
 	}
 	e.ended = true
-	e.sink.End(err)
+	if e.sink != nil {
+		e.sink.End(err)
+	}
 	return true
-}
-
-// goroutineBuffer is what a goroutine reads with, on its stack.
-const goroutineBuffer = 512
-
-// Goroutines is the Reader with a goroutine for each connection.
-type Goroutines struct {
-	tasks errgroup.Group
-	mu    sync.Mutex
-	conns map[*goroutine]net.Conn // nil once Run has ended
-}
-
-// NewGoroutines makes the portable Reader.
-func NewGoroutines() *Goroutines { return &Goroutines{conns: map[*goroutine]net.Conn{}} }
-
-type goroutine struct {
-	entry
-	all *Goroutines
-}
-
-// Add begins with a connection.
-func (g *Goroutines) Add(conn net.Conn, sink Sink) (Watch, error) {
-	w := &goroutine{entry: entry{sink: sink}, all: g}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.conns == nil {
-		return nil, fmt.Errorf("read from %s: %w", conn.RemoteAddr(), ErrClosed)
-	}
-	g.conns[w] = conn
-	g.tasks.Go(func() error {
-		w.read(conn)
-		return nil
-	})
-	return w, nil
-}
-
-func (w *goroutine) read(conn net.Conn) {
-	defer w.forget()
-	var buf [goroutineBuffer]byte
-	for {
-		n, err := conn.Read(buf[:])
-		if n > 0 {
-			w.data(buf[:n])
-		}
-		if err != nil {
-			w.end(err)
-			return
-		}
-	}
-}
-
-func (w *goroutine) forget() {
-	w.all.mu.Lock()
-	delete(w.all.conns, w)
-	w.all.mu.Unlock()
-}
-
-// Remove ends it; the goroutine ends when the connection is closed.
-func (w *goroutine) Remove() { w.end(ErrClosed) }
-
-// Run waits for ctx, then closes the connections that are left.
-func (g *Goroutines) Run(ctx context.Context) error {
-	<-ctx.Done()
-	g.mu.Lock()
-	for w, conn := range g.conns {
-		w.end(ErrClosed)
-		_ = conn.Close() // frees its goroutine
-	}
-	g.conns = nil
-	g.mu.Unlock()
-	return errors.Join(g.tasks.Wait(), context.Cause(ctx))
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sync/errgroup"
@@ -19,9 +20,9 @@ const (
 	events = 128      // connections that one wait tells of
 )
 
-// New makes the best Reader of the system. Connections that are no sockets get a
+// New makes the best Poller of the system. Connections that are no sockets get a
 // goroutine.
-func New() (Reader, error) {
+func New() (Poller, error) {
 	e := &Epoll{rest: NewGoroutines()}
 	for range runtime.GOMAXPROCS(0) {
 		l, err := newLoop()
@@ -33,35 +34,42 @@ func New() (Reader, error) {
 	return e, nil
 }
 
-// Epoll is the Reader of Linux: a few loops, each with an epoll instance of its
+// Epoll is the Poller of Linux: a few loops, each with an epoll instance of its
 // own beside the runtime's.
 type Epoll struct {
 	loops []*loop
 	rest  *Goroutines
-
-	mu   sync.Mutex
-	next int
+	next  atomic.Uint32
 }
 
-// Add begins with a connection.
-func (e *Epoll) Add(conn net.Conn, sink Sink) (Watch, error) {
-	c, ok := conn.(syscall.Conn)
-	if !ok {
-		return e.rest.Add(conn, sink)
-	}
+// Take takes a connection over.
+func (e *Epoll) Take(conn net.Conn) (Conn, error) {
+	return take(conn, &e.rest.records, func(conn net.Conn) (Conn, error) {
+		c, ok := conn.(syscall.Conn)
+		if !ok {
+			return e.rest.Take(conn)
+		}
+		defer func() { _ = conn.Close() }() // what is taken is a duplicate
+		tune(conn)
+		fd, err := duplicate(c)
+		if err != nil {
+			return nil, fmt.Errorf("take %s over: %w", conn.RemoteAddr(), err)
+		}
+		return &socket{loop: e.loops[e.next.Add(1)%uint32(len(e.loops))], fd: fd}, nil
+	})
+}
+
+// duplicate gives a connection's descriptor again, for us alone. It does not
+// block, as little as the runtime's does.
+func duplicate(c syscall.Conn) (int, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
-		return nil, fmt.Errorf("read from %s: %w", conn.RemoteAddr(), err)
+		return 0, err
 	}
-	e.mu.Lock()
-	l := e.loops[e.next%len(e.loops)]
-	e.next++
-	e.mu.Unlock()
-	w, err := l.add(raw, sink)
-	if err != nil {
-		return nil, fmt.Errorf("read from %s: %w", conn.RemoteAddr(), err)
-	}
-	return w, nil
+	var fd int
+	var failed error
+	err = raw.Control(func(old uintptr) { fd, failed = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) })
+	return fd, errors.Join(err, failed)
 }
 
 // Run works until ctx ends.
@@ -94,14 +102,6 @@ type loop struct {
 	last    uint64
 }
 
-// socket is one connection of a loop.
-type socket struct {
-	entry
-	loop *loop
-	id   uint64
-	raw  syscall.RawConn
-}
-
 func newLoop() (*loop, error) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
@@ -124,30 +124,39 @@ func token(mask uint32, id uint64) *unix.EpollEvent {
 
 func idOf(e *unix.EpollEvent) uint64 { return uint64(uint32(e.Fd)) | uint64(uint32(e.Pad))<<32 }
 
-// add tells the epoll instance of a connection. The lock is held meanwhile: the
+// add begins to wait for what s receives. The lock is held meanwhile: the
 // instance is closed after the loop has ended, and its number may be another's
 // by then.
-func (l *loop) add(raw syscall.RawConn, sink Sink) (Watch, error) {
+func (l *loop) add(s *socket) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.sockets == nil {
-		return nil, ErrClosed
+		return ErrClosed
 	}
 	l.last++
-	s := &socket{entry: entry{sink: sink}, loop: l, id: l.last, raw: raw}
-	var failed error
-	err := raw.Control(func(fd uintptr) {
-		failed = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, int(fd), token(unix.EPOLLIN|unix.EPOLLRDHUP, s.id))
-	})
-	if err = errors.Join(err, failed); err != nil {
-		return nil, fmt.Errorf("epoll: %w", err)
+	if err := s.control(unix.EPOLL_CTL_ADD, l.last); err != nil {
+		return err
 	}
+	s.id = l.last
 	l.sockets[s.id] = s
-	return s, nil
+	return nil
 }
 
-// drop takes a connection out of the epoll instance, which it has left already
-// where it is closed.
+// room says whether s waits for room to write, too.
+func (l *loop) room(s *socket, wanted bool) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.sockets == nil {
+		return ErrClosed
+	}
+	if s.full = wanted; s.id == 0 { // Start will say it
+		return nil
+	}
+	return s.control(unix.EPOLL_CTL_MOD, s.id)
+}
+
+// drop forgets a connection, which leaves the epoll instance when its descriptor
+// is closed; until then it must not be told of again.
 func (l *loop) drop(s *socket) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -155,9 +164,7 @@ func (l *loop) drop(s *socket) {
 		return
 	}
 	delete(l.sockets, s.id)
-	_ = s.raw.Control(func(fd uintptr) { // an error: it is closed
-		_ = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, int(fd), nil)
-	})
+	_ = s.control(unix.EPOLL_CTL_DEL, s.id) // an error: it is closed
 }
 
 func (l *loop) find(id uint64) *socket {
@@ -166,19 +173,12 @@ func (l *loop) find(id uint64) *socket {
 	return l.sockets[id]
 }
 
-// Remove ends it.
-func (s *socket) Remove() {
-	if s.end(ErrClosed) {
-		s.loop.drop(s)
-	}
-}
-
 func (l *loop) run(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() {
 		_, _ = unix.Write(l.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0}) // cannot fail before the loop has ended
 	})
 	defer stop()
-	in := newInput()
+	buf := make([]byte, chunk)
 	list := make([]unix.EpollEvent, events)
 	for ctx.Err() == nil {
 		n, err := unix.EpollWait(l.epoll, list, -1)
@@ -188,7 +188,7 @@ func (l *loop) run(ctx context.Context) error {
 		}
 		for i := range max(n, 0) {
 			if s := l.find(idOf(&list[i])); s != nil {
-				s.read(in)
+				s.serve(list[i].Events, buf)
 			}
 		}
 	}
@@ -206,39 +206,26 @@ func (l *loop) endAll() {
 	}
 }
 
-// input reads from one connection after the other, into one buffer.
-type input struct {
-	buf  []byte
-	n    int
-	err  error
-	once func(fd uintptr) bool // reads; made once, because a closure a read would be an allocation
-}
-
-func newInput() *input {
-	in := &input{buf: make([]byte, chunk)}
-	in.once = func(fd uintptr) bool {
-		for {
-			if in.n, in.err = unix.Read(int(fd), in.buf); !errors.Is(in.err, unix.EINTR) {
-				return true
-			}
-		}
+// serve does what the wait told of s.
+func (s *socket) serve(told uint32, buf []byte) {
+	if told&unix.EPOLLOUT != 0 {
+		_ = s.loop.room(s, false) // an error: it is closed
+		s.roomy()
 	}
-	return in
-}
-
-// read takes what the buffer holds; where there is more, the next wait tells.
-func (s *socket) read(in *input) {
-	err := s.raw.Read(in.once)
-	if err == nil {
-		err = in.err
+	if told&^unix.EPOLLOUT == 0 {
+		return
 	}
+	n, err := s.read(buf) // where there is more, the next wait tells
 	switch {
 	case errors.Is(err, unix.EAGAIN):
-	case err == nil && in.n > 0:
-		s.data(in.buf[:in.n])
+	case err == nil && n > 0:
+		s.data(buf[:n])
 	default:
 		if err == nil {
 			err = io.EOF
+		}
+		if s.closed() { // what was read is the echo of that
+			err = ErrClosed
 		}
 		if s.end(err) {
 			s.loop.drop(s)

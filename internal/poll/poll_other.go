@@ -2,5 +2,5 @@
 
 package poll
 
-// New makes the best Reader of the system.
-func New() (Reader, error) { return NewGoroutines(), nil }
+// New makes the best Poller of the system.
+func New() (Poller, error) { return NewGoroutines(), nil }
