@@ -60,7 +60,7 @@ type Factory struct {
 	cfg     Config
 	buffers sync.Pool // of *[]byte, for frames
 	stats   counters
-	ends    sync.WaitGroup // of bridges that say goodbye
+	live    sync.WaitGroup // bridges that have begun, and their farewells
 
 	mu      sync.Mutex
 	bridges map[*Bridge]struct{}
@@ -88,11 +88,10 @@ func (f *Factory) StopAll(reason wire.Reason, err error) {
 	}
 }
 
-// Wait waits until nothing is left of bridges that have been stopped. It belongs
-// behind StopAll.
-func (f *Factory) Wait() { f.ends.Wait() }
+// Wait waits until nothing is left of any bridge. None may begin meanwhile.
+func (f *Factory) Wait() { f.live.Wait() }
 
-// add counts a bridge in, and stops it where none may begin.
+// add makes a bridge known, and stops it where none may begin.
 func (f *Factory) add(b *Bridge) {
 	f.mu.Lock()
 	f.bridges[b] = struct{}{}
@@ -160,16 +159,18 @@ type Bridge struct {
 	conn    Conn
 	handler Handler
 	ctx     context.Context //nolint:containedctx // bounds what the bridge waits for in the hub; all bridges' together
-	opts    Options
 	member  *hub.Member
+	id      string
 	born    time.Time
+	maxAge  time.Duration // 0: no limit
 
 	end     atomic.Pointer[End] // the first reason
 	joined  bool                // the hub knows the member
 	torn    bool                // a frame was left unfinished: nothing may follow it
 	helpers sync.WaitGroup
-	heard   atomic.Int64  // when the peer was heard last, in nanoseconds since born
-	silent  chan struct{} // closed when nothing comes from the peer any more
+	heard   atomic.Int64   // when the peer was heard last, in nanoseconds since born
+	talking sync.WaitGroup // until nothing comes from the peer any more
+	silent  bool           // nothing does
 
 	writer // owned by the shard
 }
@@ -178,12 +179,12 @@ type Bridge struct {
 // the hub end with ctx, which lives longer than the bridge: Stop ends that.
 func (f *Factory) Start(ctx context.Context, conn Conn, handler Handler, opts Options) {
 	b := &Bridge{
-		factory: f, conn: conn, handler: handler, ctx: ctx, opts: opts, born: time.Now(),
-		joined: true, silent: make(chan struct{}),
+		factory: f, conn: conn, handler: handler, ctx: ctx, id: opts.ID, born: time.Now(),
+		maxAge: cmp.Or(opts.MaxAge, f.cfg.MaxAge), joined: true,
 	}
-	b.opts.MaxAge = cmp.Or(opts.MaxAge, f.cfg.MaxAge)
-	b.opts.Heartbeat = cmp.Or(opts.Heartbeat, f.cfg.HeartbeatEvery)
-	b.initWriter()
+	f.live.Add(1)
+	b.talking.Add(1)
+	b.initWriter(opts)
 	f.stats.open.Add(1)
 	b.member = f.hub.NewMember((*sink)(b), opts.Mailbox) // before the shard's first call, which may need it
 	if err := b.member.Join(ctx); err != nil {
@@ -202,7 +203,7 @@ func (f *Factory) Start(ctx context.Context, conn Conn, handler Handler, opts Op
 func (b *Bridge) Stop(reason wire.Reason, err error) {
 	if b.end.CompareAndSwap(nil, &End{Reason: reason, Err: err}) {
 		b.factory.stats.ended(reason)
-		b.factory.ends.Go(b.farewell)
+		b.factory.live.Go(b.farewell)
 	}
 }
 
@@ -221,7 +222,7 @@ func (b *Bridge) SendNow(payload []byte) { b.control(payload) }
 
 // SetDelivery changes mode and interval.
 func (b *Bridge) SetDelivery(ctx context.Context, opts mailbox.Options, interval time.Duration) error {
-	if err := b.member.Do(ctx, func(time.Time) { b.opts.Interval = interval }); err != nil {
+	if err := b.member.Do(ctx, func(time.Time) { b.interval = interval }); err != nil {
 		return err
 	}
 	return b.member.SetMode(ctx, opts)
@@ -229,7 +230,7 @@ func (b *Bridge) SetDelivery(ctx context.Context, opts mailbox.Options, interval
 
 // SetHeartbeat changes how often in-band heartbeats are sent.
 func (b *Bridge) SetHeartbeat(ctx context.Context, every time.Duration) error {
-	return b.member.Do(ctx, func(now time.Time) { b.opts.Heartbeat, b.heartbeatAt = every, now.Sub(b.born)+every })
+	return b.member.Do(ctx, func(now time.Time) { b.heartbeat, b.heartbeatAt = every, now.Sub(b.born)+every })
 }
 
 // inbox is the bridge as its connection sees it.
@@ -268,10 +269,9 @@ func (in *inbox) End(err error) {
 // silence says that nothing is waited for from the peer. Message and End do not
 // run beside one another.
 func (b *Bridge) silence() {
-	select {
-	case <-b.silent:
-	default:
-		close(b.silent)
+	if !b.silent {
+		b.silent = true
+		b.talking.Done()
 	}
 }
 
@@ -318,11 +318,12 @@ func (b *Bridge) farewell() {
 			_ = b.conn.Close()
 		}
 	}
-	<-b.silent
+	b.talking.Wait()
 	_ = b.conn.Close()
 	b.factory.stats.open.Add(-1)
 	b.factory.remove(b)
 	b.handler.Close(b.end.Load())
+	b.factory.live.Done()
 }
 
 // goodbye gives what is left in the lane, the in-band message and the close frame
@@ -332,9 +333,9 @@ func (b *Bridge) goodbye(reason wire.Reason) []byte {
 	if code := reason.Code(); code != 0 {
 		m := wire.ErrorMessage{Code: code}
 		if reason == wire.Internal { // its text is for the log alone
-			m.Detail = "connection " + b.opts.ID
+			m.Detail = "connection " + b.id
 		}
-		frames = wire.AppendFrame(frames, b.opts.Format.Opcode(), wire.AppendError(nil, b.opts.Format, m))
+		frames = wire.AppendFrame(frames, b.format.Opcode(), wire.AppendError(nil, b.format, m))
 	}
 	return wire.AppendClose(frames, reason.CloseCode(), reason.Text())
 }

@@ -155,9 +155,7 @@ type peer struct {
 func (st *stage) connect(h bridge.Handler, opts bridge.Options, net ...memnet.Option) *peer {
 	client, server := memnet.Pair(net...)
 	p := &peer{t: st.t, conn: client, in: bufio.NewReader(client), end: make(chan *bridge.End, 1)}
-	st.readers.Go(func() {
-		st.factory.Start(st.t.Context(), &pipe{Conn: server, readers: &st.readers, reluctant: st.reluctant}, &told{h, p.end}, opts)
-	})
+	st.factory.Start(st.t.Context(), &pipe{Conn: server, readers: &st.readers, reluctant: st.reluctant}, &told{h, p.end}, opts)
 	st.t.Cleanup(func() { _ = client.Close() })
 	return p
 }

@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"cmp"
 	"errors"
 	"math"
 	"time"
@@ -14,23 +15,26 @@ import (
 // writer is the part of a bridge that its shard owns. Times are the bridge's age.
 type writer struct {
 	lane      []byte // frames that ride ahead of data
-	busy      bool   // a helper writes
-	throttled bool   // what the client was told
-	begun     bool   // data was sent
+	format    wire.Format
+	busy      bool // a helper writes
+	throttled bool // what the client was told
+	begun     bool // data was sent
 	sent      time.Duration
+	interval  time.Duration // least time between two frames of data
 
 	pingAt      time.Duration
+	heartbeat   time.Duration // time between two
 	heartbeatAt time.Duration
 	downAt      time.Duration // when a feed that is down ends the bridge; 0: it is not down
 }
 
-func (b *Bridge) initWriter() {
-	b.pingAt = b.factory.cfg.PingEvery
-	if len(b.opts.Greeting) > 0 {
-		b.control(b.opts.Greeting)
-		b.opts.Greeting = nil
+func (b *Bridge) initWriter(opts Options) {
+	cfg := &b.factory.cfg
+	b.format, b.interval, b.heartbeat = opts.Format, opts.Interval, cmp.Or(opts.Heartbeat, cfg.HeartbeatEvery)
+	b.pingAt, b.heartbeatAt = cfg.PingEvery, b.heartbeat
+	if len(opts.Greeting) > 0 {
+		b.control(opts.Greeting)
 	}
-	b.heartbeatAt = b.opts.Heartbeat
 }
 
 // sink is the bridge as its shard sees it.
@@ -58,10 +62,10 @@ func (s *sink) Flush(box *mailbox.Mailbox, now time.Time) time.Time {
 
 // dataAt gives the earliest age for the next frame of data.
 func (b *Bridge) dataAt(age time.Duration) time.Duration {
-	if b.opts.Interval == 0 || !b.begun {
+	if b.interval == 0 || !b.begun {
 		return age
 	}
-	return b.sent + b.opts.Interval
+	return b.sent + b.interval
 }
 
 // live does what time asks for and returns when it asks again.
@@ -75,27 +79,27 @@ func (b *Bridge) live(box *mailbox.Mailbox, age time.Duration) time.Duration {
 		wake = min(wake, at)
 	}
 	limit(time.Duration(b.heard.Load())+cfg.PeerTimeout, wire.PeerSilent)
-	if b.opts.MaxAge > 0 {
-		limit(b.opts.MaxAge, wire.MaxAge)
+	if b.maxAge > 0 {
+		limit(b.maxAge, wire.MaxAge)
 	}
 	if b.downAt > 0 {
 		limit(b.downAt, wire.UpstreamDown)
 	}
 	if oldest := box.Oldest(); !oldest.IsZero() {
-		limit(oldest.Sub(b.born)+cfg.QueueAge+b.opts.Interval, wire.SlowConsumer)
+		limit(oldest.Sub(b.born)+cfg.QueueAge+b.interval, wire.SlowConsumer)
 	}
 	if b.pingAt <= age {
 		b.ahead(wire.OpPing, nil)
 		b.pingAt = age + cfg.PingEvery
 	}
 	wake = min(wake, b.pingAt)
-	if !b.opts.Format.Native() {
+	if !b.format.Native() {
 		return wake
 	}
 	if b.heartbeatAt <= age {
-		b.heartbeatAt = age + b.opts.Heartbeat
+		b.heartbeatAt = age + b.heartbeat
 		if box.Empty() && !b.busy {
-			b.control(wire.AppendHeartbeat(nil, b.opts.Format, wire.Heartbeat{Time: b.born.Add(age), Seq: box.Through()}))
+			b.control(wire.AppendHeartbeat(nil, b.format, wire.Heartbeat{Time: b.born.Add(age), Seq: box.Through()}))
 		} else {
 			b.factory.stats.shed.Add(1)
 		}
@@ -133,7 +137,7 @@ func (b *Bridge) writeOut(box *mailbox.Mailbox, age time.Duration, data bool) {
 // frames appends what waits in the mailbox as frames: snapshots in one, then
 // events, ascending, in another.
 func (b *Bridge) frames(out []byte, box *mailbox.Mailbox) []byte {
-	f := b.opts.Format
+	f := b.format
 	out = b.throttle(out, box)
 	start := len(out)
 	out = begin(out, f)
@@ -167,9 +171,9 @@ func appendDelivery(out []byte, f wire.Format, d mailbox.Delivery) []byte {
 
 // throttle tells the client where conflation has begun or ended.
 func (b *Bridge) throttle(out []byte, box *mailbox.Mailbox) []byte {
-	if on := box.Throttled(); on != b.throttled && b.opts.Format.Native() {
+	if on := box.Throttled(); on != b.throttled && b.format.Native() {
 		b.throttled = on
-		out = wire.AppendFrame(out, b.opts.Format.Opcode(), wire.AppendThrottle(nil, b.opts.Format, on))
+		out = wire.AppendFrame(out, b.format.Opcode(), wire.AppendThrottle(nil, b.format, on))
 	}
 	return out
 }
@@ -195,7 +199,7 @@ func end(out []byte, f wire.Format, start, n int) []byte {
 }
 
 // control puts a message of control into the lane.
-func (b *Bridge) control(payload []byte) { b.ahead(b.opts.Format.Opcode(), payload) }
+func (b *Bridge) control(payload []byte) { b.ahead(b.format.Opcode(), payload) }
 
 // ahead puts a frame into the lane.
 func (b *Bridge) ahead(op wire.Opcode, payload []byte) {
@@ -209,7 +213,7 @@ func (b *Bridge) ahead(op wire.Opcode, payload []byte) {
 // have no words for it.
 func (s *sink) Announce(n hub.Notice) {
 	b := (*Bridge)(s)
-	f := b.opts.Format
+	f := b.format
 	switch {
 	case n.Feed != nil:
 		b.downAt = 0

@@ -167,7 +167,7 @@ func (g *Gateway) serve(ctx context.Context, conn net.Conn, early []byte, d *dia
 // Close lets go of what the dialog holds; the bridge has ended.
 func (d *dialog) Close(end *bridge.End) {
 	d.stopDeadline()
-	d.g.demand.Release(d.topics)
+	d.g.demand.Release(d.topics.all())
 	d.g.ended(d, end)
 	d.g.dismiss()
 }

@@ -6,8 +6,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"net/url"
-	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,7 +17,6 @@ import (
 	"github.com/lzstock/lzstock/internal/hub"
 	"github.com/lzstock/lzstock/internal/mailbox"
 	"github.com/lzstock/lzstock/internal/wire"
-	"github.com/lzstock/lzstock/market"
 )
 
 // abuse is how many refused commands in a row end a socket.
@@ -29,9 +28,9 @@ type dialog struct {
 	id       string // of the connection
 	peer     string // the client's address
 	format   wire.Format
-	limiter  *rate.Limiter
-	first    *wire.Command  // from the query: subscribed at once, and forgotten
-	topics   []market.Topic // in order; a slice, because there are many dialogs
+	limiter  *rate.Limiter // of commands; made with the first
+	first    *wire.Command // from the query: subscribed at once, and forgotten
+	topics   topics
 	delivery wire.Delivery
 	interval time.Duration
 	authed   bool
@@ -51,11 +50,10 @@ func (g *Gateway) newDialog(f wire.Format, query url.Values) (*dialog, error) {
 		first = &cmd
 	}
 	d := &dialog{
-		g: g, id: rand.Text()[:12], format: f, first: first, delivery: wire.Adaptive,
-		limiter: rate.NewLimiter(rate.Limit(g.cfg.CommandRate), g.cfg.CommandBurst),
+		g: g, id: strings.Clone(rand.Text()[:12]), format: f, first: first, delivery: wire.Adaptive,
 	}
 	d.apply(first.Options)
-	if n := d.grown(first.Topics); n > g.cfg.Symbols {
+	if n := d.topics.symbols(first.Topics); n > g.cfg.Symbols {
 		return nil, tooManySymbols(n, g.cfg.Symbols)
 	}
 	return d, nil
@@ -158,6 +156,9 @@ func (d *dialog) Message(ctx context.Context, b *bridge.Bridge, m bridge.Message
 
 // parse limits before it parses.
 func (d *dialog) parse(payload []byte) (wire.Command, error) {
+	if d.limiter == nil {
+		d.limiter = rate.NewLimiter(rate.Limit(d.g.cfg.CommandRate), d.g.cfg.CommandBurst)
+	}
 	if !d.limiter.Allow() {
 		return wire.Command{}, refuse("", wire.CodeTooManyRequests, "")
 	}
@@ -192,24 +193,8 @@ func (d *dialog) do(ctx context.Context, b *bridge.Bridge, cmd wire.Command) err
 	return refuse(cmd.ID, wire.CodeInvalidSyntax, "unknown action")
 }
 
-// grown gives how many symbols the client would have with topics.
-func (d *dialog) grown(topics []market.Topic) int {
-	symbols := map[market.Symbol]struct{}{}
-	for _, list := range [][]market.Topic{d.topics, topics} {
-		for _, t := range list {
-			symbols[t.Symbol] = struct{}{}
-		}
-	}
-	return len(symbols)
-}
-
-// byName orders topics by channel, then symbol.
-func byName(a, b market.Topic) int {
-	return cmp.Or(cmp.Compare(a.Channel, b.Channel), cmp.Compare(a.Symbol, b.Symbol))
-}
-
 func (d *dialog) subscribe(ctx context.Context, b *bridge.Bridge, cmd wire.Command) error {
-	if n := d.grown(cmd.Topics); n > d.g.cfg.Symbols {
+	if n := d.topics.symbols(cmd.Topics); n > d.g.cfg.Symbols {
 		return refuse(cmd.ID, wire.CodeSymbolLimit, tooManySymbols(n, d.g.cfg.Symbols).Error())
 	}
 	if d.apply(cmd.Options) {
@@ -222,14 +207,7 @@ func (d *dialog) subscribe(ctx context.Context, b *bridge.Bridge, cmd wire.Comma
 			return err
 		}
 	}
-	fresh := make([]market.Topic, 0, len(cmd.Topics))
-	d.topics = slices.Grow(d.topics, len(cmd.Topics))
-	for _, t := range cmd.Topics {
-		if i, has := slices.BinarySearchFunc(d.topics, t, byName); !has {
-			d.topics = slices.Insert(d.topics, i, t)
-			fresh = append(fresh, t)
-		}
-	}
+	fresh := d.topics.add(cmd.Topics)
 	// The demand comes after the subscription, so that what upstream answers
 	// finds who waits for it.
 	defer d.g.demand.Acquire(fresh)
@@ -240,13 +218,7 @@ func (d *dialog) subscribe(ctx context.Context, b *bridge.Bridge, cmd wire.Comma
 }
 
 func (d *dialog) unsubscribe(ctx context.Context, b *bridge.Bridge, cmd wire.Command) error {
-	var gone []market.Topic
-	for _, t := range cmd.Topics {
-		if i, has := slices.BinarySearchFunc(d.topics, t, byName); has {
-			d.topics = slices.Delete(d.topics, i, i+1)
-			gone = append(gone, t)
-		}
-	}
+	gone := d.topics.remove(cmd.Topics)
 	defer d.g.demand.Release(gone)
 	ack := d.current(cmd)
 	return b.Member().Unsubscribe(ctx, gone, func() { b.SendNow(ack) })
@@ -255,7 +227,7 @@ func (d *dialog) unsubscribe(ctx context.Context, b *bridge.Bridge, cmd wire.Com
 // current makes the message of all that the client is subscribed to.
 func (d *dialog) current(cmd wire.Command) []byte {
 	m := wire.Subscription{ID: cmd.ID, Delivery: d.delivery, Interval: d.interval, Rejected: cmd.Rejected}
-	for _, t := range d.topics {
+	for _, t := range d.topics.all() {
 		m.Symbols[t.Channel] = append(m.Symbols[t.Channel], t.Symbol)
 	}
 	return wire.AppendSubscription(nil, d.format, &m)

@@ -21,7 +21,12 @@ const (
 // the messages in them. It holds memory only while a frame or a message is
 // incomplete.
 type frames struct {
-	limit     int         // bytes a message
+	limit int // bytes a message
+	begun *partial
+}
+
+// partial is what has come of a frame and of a message.
+type partial struct {
 	held      []byte      // the beginning of a frame
 	op        wire.Opcode // of the message that has begun; 0: none
 	fragments int         // of it
@@ -31,12 +36,15 @@ type frames struct {
 // feed reads p, which it may change, and gives each message and control frame to
 // take. Its error is an *bridge.End: the peer broke the rules.
 func (f *frames) feed(p []byte, take func(bridge.Message)) error {
-	if len(f.held) > 0 {
-		f.held = append(f.held, p...)
-		p = f.held
+	state := partial{}
+	if f.begun != nil {
+		state = *f.begun
+		if len(state.held) > 0 {
+			p, state.held = append(state.held, p...), nil
+		}
 	}
 	for {
-		n, err := f.frame(p, take)
+		n, err := state.frame(p, f.limit, take)
 		if err != nil {
 			return err
 		}
@@ -45,22 +53,23 @@ func (f *frames) feed(p []byte, take func(bridge.Message)) error {
 		}
 		p = p[n:]
 	}
-	if len(p) == 0 {
-		f.held = nil
-	} else {
-		f.held = append([]byte(nil), p...)
+	if len(p) == 0 && state.op == 0 {
+		f.begun = nil
+		return nil
 	}
+	state.held = append([]byte(nil), p...)
+	f.begun = &state
 	return nil
 }
 
 // frame reads the frame that p begins with and gives its length; 0 where it is
 // not complete.
-func (f *frames) frame(p []byte, take func(bridge.Message)) (int, error) {
+func (f *partial) frame(p []byte, limit int, take func(bridge.Message)) (int, error) {
 	h, start, ok := header(p)
 	if !ok {
 		return 0, nil
 	}
-	if err := f.check(h); err != nil {
+	if err := f.check(h, limit); err != nil {
 		return 0, err
 	}
 	end := start + int(h.Length)
@@ -80,7 +89,7 @@ func (f *frames) frame(p []byte, take func(bridge.Message)) (int, error) {
 		return end, nil
 	}
 	if f.op == 0 && h.Fin { // the usual case: nothing is copied
-		return end, f.deliver(op, payload, take)
+		return end, deliver(op, payload, take)
 	}
 	if f.op == 0 {
 		f.op = op
@@ -91,11 +100,11 @@ func (f *frames) frame(p []byte, take func(bridge.Message)) (int, error) {
 		return end, nil
 	}
 	op, message := f.op, f.message
-	f.op, f.fragments, f.message = 0, 0, nil
-	return end, f.deliver(op, message, take)
+	*f = partial{}
+	return end, deliver(op, message, take)
 }
 
-func (f *frames) deliver(op wire.Opcode, payload []byte, take func(bridge.Message)) error {
+func deliver(op wire.Opcode, payload []byte, take func(bridge.Message)) error {
 	if op == wire.OpText && !utf8.Valid(payload) {
 		return broken(wire.BadUTF8, "a text message is not UTF-8")
 	}
@@ -139,7 +148,7 @@ func header(p []byte) (h ws.Header, n int, ok bool) {
 }
 
 // check holds a frame's header against RFC 6455 and our limits.
-func (f *frames) check(h ws.Header) error {
+func (f *partial) check(h ws.Header, limit int) error {
 	switch {
 	case h.Rsv != 0:
 		return broken(wire.BadFrame, "reserved bits are set, but no extension was agreed on")
@@ -157,8 +166,8 @@ func (f *frames) check(h ws.Header) error {
 		return broken(wire.BadFrame, "a continuation without a beginning")
 	case f.op != 0 && h.OpCode != ws.OpContinuation:
 		return broken(wire.BadFrame, "a new message before the last one's end")
-	case h.Length > int64(f.limit-len(f.message)):
-		return broken(wire.TooBig, "a message is larger than %d bytes", f.limit)
+	case h.Length > int64(limit-len(f.message)):
+		return broken(wire.TooBig, "a message is larger than %d bytes", limit)
 	case f.fragments >= maxFragments:
 		return broken(wire.TooBig, "a message has more than %d fragments", maxFragments)
 	}

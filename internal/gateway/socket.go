@@ -16,22 +16,24 @@ type socket struct {
 	poll.Conn
 	frames frames
 	in     bridge.Inbox
-	early  []byte // came with the request
-	broken bool   // what comes is not read any more
+	broken bool // what comes is not read any more
 }
 
 // newSocket takes over a connection after its upgrade. early is what the client
 // sent behind its request.
 func newSocket(conn poll.Conn, early []byte, limit int) *socket {
-	return &socket{Conn: conn, frames: frames{limit: limit}, early: slices.Clone(early)}
+	s := &socket{Conn: conn, frames: frames{limit: limit}}
+	if len(early) > 0 {
+		s.frames.begun = &partial{held: slices.Clone(early)}
+	}
+	return s
 }
 
 // Start passes on what the client sends.
 func (s *socket) Start(in bridge.Inbox) {
 	s.in = in
-	if len(s.early) > 0 {
-		s.Data(s.early)
-		s.early = nil
+	if s.frames.begun != nil {
+		s.Data(nil)
 	}
 	s.Conn.Start(s)
 }

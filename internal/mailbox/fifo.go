@@ -10,8 +10,8 @@ import (
 // mailbox. An empty one holds no memory.
 type fifo struct {
 	ring  *ring
-	start int
-	count int
+	start int32
+	count int32
 }
 
 type ring struct{ entries []entry }
@@ -45,17 +45,17 @@ func (r *Rings) put(old *ring) {
 
 func class(size int) int { return bits.Len(uint(size/least)) - 1 }
 
-func (q *fifo) len() int { return q.count }
+func (q *fifo) len() int { return int(q.count) }
 
 func (q *fifo) push(rings *Rings, e entry) {
 	switch {
 	case q.ring == nil:
 		q.ring = rings.take(least)
-	case q.count == len(q.ring.entries):
-		q.move(rings, 2*q.count)
+	case q.len() == len(q.ring.entries):
+		q.move(rings, 2*q.len())
 	}
 	list := q.ring.entries
-	list[(q.start+q.count)&(len(list)-1)] = e
+	list[int(q.start+q.count)&(len(list)-1)] = e
 	q.count++
 }
 
@@ -66,7 +66,7 @@ func (q *fifo) pop(rings *Rings) (entry, bool) {
 	list := q.ring.entries
 	e := list[q.start]
 	list[q.start] = entry{}
-	q.start = (q.start + 1) & (len(list) - 1)
+	q.start = (q.start + 1) & int32(len(list)-1)
 	q.count--
 	if q.count == 0 {
 		rings.put(q.ring)
@@ -101,8 +101,8 @@ func (q *fifo) sort(rings *Rings) {
 // move brings the entries to the front of another ring, of size entries.
 func (q *fifo) move(rings *Rings, size int) {
 	old, to := q.ring, rings.take(size)
-	n := copy(to.entries, old.entries[q.start:min(q.start+q.count, len(old.entries))])
-	copy(to.entries[n:], old.entries[:q.count-n])
+	n := copy(to.entries, old.entries[q.start:min(int(q.start+q.count), len(old.entries))])
+	copy(to.entries[n:], old.entries[:q.len()-n])
 	clear(old.entries)
 	rings.put(old)
 	q.ring, q.start = to, 0

@@ -10,14 +10,15 @@ import (
 // Mailbox holds what waits for one subscriber. Its zero value is not ready; see
 // New.
 type Mailbox struct {
-	opts       Options
 	rings      *Rings // where the queue's memory comes from
+	limit      int32
+	mode       Mode
 	conflating bool
+	unsorted   bool    // snapshots are not in order
 	queue      fifo    // waits, while not conflating
 	head, tail *latest // wait, while conflating: ascending by seq
 	waiting    int     // in that list
 	snapshots  []entry // wait, to leave first
-	unsorted   bool    // snapshots are not in order
 	since      time.Time
 	merged     uint64
 	through    market.Seq
@@ -61,7 +62,9 @@ type Delivery struct {
 
 // New makes an empty mailbox, which takes the memory of its queue from rings.
 func New(opts Options, rings *Rings) Mailbox {
-	return Mailbox{opts: opts.withDefaults(), rings: rings, conflating: opts.Mode == Latest}
+	m := Mailbox{rings: rings, conflating: opts.Mode == Latest}
+	m.set(opts)
+	return m
 }
 
 // Resume sets the position after which the topic's events are to follow.
@@ -70,9 +73,9 @@ func (s *Slot) Resume(last market.Seq) { s.last = last }
 // SetMode changes how the mailbox treats what comes. What waits already is kept,
 // or conflated where the new mode asks for it.
 func (m *Mailbox) SetMode(opts Options, now time.Time) error {
-	m.opts = opts.withDefaults()
+	m.set(opts)
 	switch {
-	case m.opts.Mode == Latest, m.opts.Mode == Adaptive && m.queue.len() > m.opts.Limit:
+	case m.mode == Latest, m.mode == Adaptive && m.queue.len() > int(m.limit):
 		m.conflate(now)
 	case m.conflating:
 		m.conflating = false
@@ -82,7 +85,7 @@ func (m *Mailbox) SetMode(opts Options, now time.Time) error {
 			m.unlink(l)
 		}
 	}
-	if m.opts.Mode == Every && m.queue.len() > m.opts.Limit {
+	if m.mode == Every && m.queue.len() > int(m.limit) {
 		return ErrOverflow
 	}
 	return nil
@@ -96,11 +99,11 @@ func (m *Mailbox) Add(slot *Slot, item Item, now time.Time) error {
 		m.put(slot, item, item.Event().Count(), now)
 		return nil
 	}
-	if m.opts.Mode == Every && item.Event().Merged > 1 {
+	if m.mode == Every && item.Event().Merged > 1 {
 		return ErrMerged
 	}
-	if m.queue.len() >= m.opts.Limit {
-		if m.opts.Mode == Every {
+	if m.queue.len() >= int(m.limit) {
+		if m.mode == Every {
 			return ErrOverflow
 		}
 		m.conflate(now)
@@ -242,7 +245,7 @@ func (m *Mailbox) unlink(l *latest) {
 	}
 	l.linked, l.prev, l.next = false, nil, nil
 	m.waiting--
-	m.conflating = m.waiting > 0 || m.opts.Mode == Latest
+	m.conflating = m.waiting > 0 || m.mode == Latest
 }
 
 // NextSnapshot takes the next current value, in ascending order of those that
@@ -322,7 +325,7 @@ func (m *Mailbox) Through() market.Seq { return m.through }
 func (m *Mailbox) Conflating() bool { return m.conflating }
 
 // Throttled reports whether an adaptive mailbox conflates at the moment.
-func (m *Mailbox) Throttled() bool { return m.conflating && m.opts.Mode == Adaptive }
+func (m *Mailbox) Throttled() bool { return m.conflating && m.mode == Adaptive }
 
 // Len gives how many events and snapshots wait.
 func (m *Mailbox) Len() int { return m.queue.len() + m.waiting + len(m.snapshots) }

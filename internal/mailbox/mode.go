@@ -3,6 +3,7 @@ package mailbox
 import (
 	"errors"
 	"fmt"
+	"math"
 )
 
 // Mode says what happens to events that are not taken in time.
@@ -48,12 +49,13 @@ type Options struct {
 	Limit int
 }
 
-func (o Options) withDefaults() Options {
-	if o.Limit <= 0 {
-		o.Limit = AdaptiveLimit
-		if o.Mode == Every {
-			o.Limit = EveryLimit
-		}
+func (m *Mailbox) set(o Options) {
+	m.mode, m.limit = o.Mode, int32(min(o.Limit, math.MaxInt32))
+	switch {
+	case m.limit > 0:
+	case o.Mode == Every:
+		m.limit = EveryLimit
+	default:
+		m.limit = AdaptiveLimit
 	}
-	return o
 }
