@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,9 +10,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/lzstock/lzstock/internal/certs"
 	"github.com/lzstock/lzstock/internal/gateway"
 	"github.com/lzstock/lzstock/internal/hub"
 	"github.com/lzstock/lzstock/internal/obs"
+	"github.com/lzstock/lzstock/internal/poll"
 	"github.com/lzstock/lzstock/internal/upstream"
 	"github.com/lzstock/lzstock/internal/wire"
 	"github.com/lzstock/lzstock/market"
@@ -19,10 +22,38 @@ import (
 
 // GatewayConfig configures a gateway's process.
 type GatewayConfig struct {
-	Listen   string   // where clients connect
-	Admin    string   // Auto, Off or an address
+	Listen   string // where clients connect
+	Admin    string // Auto, Off or an address
+	TLS      TLS
 	Monitors []string // HOST:PORT of monitors that answer alike
 	Gateway  gateway.Config
+}
+
+// TLS names the certificate and key that clients are shown, PEM; without them
+// they connect in the clear.
+type TLS struct{ CertFile, KeyFile string }
+
+// scheme is what a client's URL begins with.
+func (t TLS) scheme() string {
+	if t.CertFile != "" {
+		return "wss://"
+	}
+	return "ws://"
+}
+
+// secure puts TLS above a listener, where there is a certificate.
+func (t TLS) secure(l net.Listener, log *slog.Logger) (net.Listener, error) {
+	if (t.CertFile == "") != (t.KeyFile == "") {
+		return nil, errors.New("--tls-cert and --tls-key belong together: one of them is missing")
+	}
+	if t.CertFile == "" {
+		return l, nil
+	}
+	pair, err := certs.Load(t.CertFile, t.KeyFile, log)
+	if err != nil {
+		return nil, err
+	}
+	return tls.NewListener(poll.Listen(l), pair.Server()), nil
 }
 
 // Gateway runs a gateway until ctx ends.
@@ -41,10 +72,13 @@ func Gateway(ctx context.Context, p Process, c GatewayConfig) error {
 			return err
 		}
 		b.owns(l)
+		if l, err = c.TLS.secure(l, b.Logger); err != nil {
+			return err
+		}
 		if err := b.gateway(ctx, l, c.Monitors, c.Gateway); err != nil {
 			return err
 		}
-		return b.say("The gateway serves clients on ws://%s/v1/stream\n%s", reachable(l.Addr()), adminLine(admin))
+		return b.say("The gateway serves clients on %s%s/v1/stream\n%s", c.TLS.scheme(), reachable(l.Addr()), adminLine(admin))
 	})
 }
 

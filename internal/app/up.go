@@ -18,7 +18,8 @@ const upGatewayStop = 2500 * time.Millisecond
 
 // UpConfig configures everything in one process.
 type UpConfig struct {
-	Listen  string       // where clients connect
+	Listen  string // where clients connect
+	TLS     TLS
 	Admin   string       // Auto, Off or an address
 	GRPC    string       // Auto or an address
 	Source  *feed.Source // nil: nothing is played
@@ -44,6 +45,9 @@ func Up(ctx context.Context, p Process, c UpConfig) error {
 			return err
 		}
 		b.owns(clients)
+		if clients, err = c.TLS.secure(clients, b.Logger); err != nil {
+			return err
+		}
 		services, err := listen(ctx, "grpc", c.GRPC, UsualMonitor)
 		if err != nil {
 			return err
@@ -67,14 +71,13 @@ func Up(ctx context.Context, p Process, c UpConfig) error {
 		if err := b.gateway(ctx, clients, []string{reachable(services.Addr())}, c.Gateway); err != nil {
 			return err
 		}
-		return b.say("%s", banner(c.Source, clients.Addr(), services.Addr(), admin))
+		return b.say("%s", banner(c.Source, c.TLS.scheme()+reachable(clients.Addr()), services.Addr(), admin))
 	})
 }
 
 // banner tells where to look and what to try next.
-func banner(source *feed.Source, clients, services net.Addr, admin string) string {
+func banner(source *feed.Source, base string, services net.Addr, admin string) string {
 	var s strings.Builder
-	base := "ws://" + reachable(clients)
 	symbols := "'*'"
 	switch {
 	case source == nil:

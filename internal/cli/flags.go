@@ -46,6 +46,15 @@ type externalBus struct {
 
 func (f externalBus) bus() app.BusConfig { return app.BusConfig{NATS: f.nats(f.Nats)} }
 
+// edgeFlags are the flags of those that clients connect to.
+type edgeFlags struct {
+	Listen  string `default:"127.0.0.1:8080" help:"Where clients connect. Anybody who reaches it may." placeholder:"ADDR"`
+	TlsCert string `help:"Certificate that clients are shown, PEM, with those between it and its root; read anew when it changes. With it, clients connect by wss." placeholder:"FILE"`
+	TlsKey  string `help:"The certificate's key, PEM." placeholder:"FILE"`
+}
+
+func (f edgeFlags) tls() app.TLS { return app.TLS{CertFile: f.TlsCert, KeyFile: f.TlsKey} }
+
 // limitFlags are the gateway's limits.
 type limitFlags struct {
 	MaxConnections int           `default:"0"     help:"Greatest number of sockets; 0 is no limit."                                   placeholder:"N"`

@@ -4,7 +4,7 @@ import "github.com/lzstock/lzstock/internal/app"
 
 // gatewayCmd is `lzstock gateway`.
 type gatewayCmd struct {
-	Listen string `default:"127.0.0.1:8080" help:"Where clients connect. Anybody who reaches it may." placeholder:"ADDR"`
+	edgeFlags
 	adminFlags
 	Monitor    []string `default:"127.0.0.1:7000" help:"Monitors to get prices from; where one fails, the next is tried." placeholder:"HOST:PORT"`
 	limitFlags `group:"Limits:"`
@@ -21,6 +21,6 @@ func (gatewayCmd) Help() string {
 // Run runs a gateway.
 func (c gatewayCmd) Run(p *process) error {
 	return app.Gateway(p.ctx, p.app(), app.GatewayConfig{
-		Listen: c.Listen, Admin: c.Admin, Monitors: c.Monitor, Gateway: c.limits(),
+		Listen: c.Listen, TLS: c.tls(), Admin: c.Admin, Monitors: c.Monitor, Gateway: c.limits(),
 	})
 }

@@ -9,7 +9,7 @@ import (
 
 // upCmd is `lzstock up`.
 type upCmd struct {
-	Listen string `default:"127.0.0.1:8080" help:"Where clients connect. Anybody who reaches it may." placeholder:"ADDR"`
+	edgeFlags
 	adminFlags
 	Grpc       string `default:"auto" help:"Where publishers and other services reach the monitor by gRPC; auto is 127.0.0.1:7000 or, where that is taken, a free port." placeholder:"ADDR"`
 	Source     source `default:"sim" help:"Where prices come from: sim, sim?seed=1&symbols=100&rate=2000, tape:FILE?speed=60&loop=true, or none to publish them yourself." placeholder:"SOURCE"`
@@ -39,7 +39,7 @@ func (c upCmd) Run(p *process) error {
 		return usageError{errors.New("--nats names an external bus, --data and --nats-listen belong to the one in this process; give one or the other")}
 	}
 	return app.Up(p.ctx, p.app(), app.UpConfig{
-		Listen: c.Listen, Admin: c.Admin, GRPC: c.Grpc, Source: c.Source.Source,
+		Listen: c.Listen, TLS: c.tls(), Admin: c.Admin, GRPC: c.Grpc, Source: c.Source.Source,
 		Bus: app.BusConfig{
 			NATS:     c.nats(c.Nats),
 			Embedded: bus.EmbeddedConfig{Dir: c.Data, Listen: c.NatsListen},

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"crypto/tls"
 	"io"
 	"os"
 	"slices"
@@ -8,6 +9,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/lzstock/lzstock/internal/certs"
 	"github.com/lzstock/lzstock/internal/obs"
 	"github.com/lzstock/lzstock/internal/watch"
 	"github.com/lzstock/lzstock/market"
@@ -21,6 +23,7 @@ type watchCmd struct {
 	JSON     bool     `help:"One JSON object a line, in the protocol's shape." name:"json"`
 	NoColor  bool     `help:"No colours; NO_COLOR does the same."`
 	Msgpack  bool     `help:"Speak MessagePack with the gateway, in place of JSON."`
+	CA       string   `help:"With wss: certificates to trust in place of the system's, PEM." name:"ca" placeholder:"FILE"`
 	Key      string   `help:"API key." placeholder:"KEY"`
 	Secret   string   `help:"The key's secret." placeholder:"SECRET" secret:""`
 	Token    string   `help:"JSON Web Token." placeholder:"TOKEN" secret:""`
@@ -46,6 +49,13 @@ func (c watchCmd) Run(p *process) error {
 			return ok && value != ""
 		}),
 		Size: terminalSize(p.stdout),
+	}
+	if c.CA != "" {
+		pool, err := certs.Trust(c.CA)
+		if err != nil {
+			return err
+		}
+		cfg.TLS = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
 	}
 	for _, s := range c.Symbols {
 		cfg.Symbols = append(cfg.Symbols, market.Symbol(s))

@@ -3,6 +3,7 @@ package watch
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -30,6 +31,7 @@ type Config struct {
 	Channels           []market.Channel // none means trades, quotes and daily bars
 	Key, Secret, Token string
 	MsgPack            bool
+	TLS                *tls.Config // for wss; nil trusts whom the system trusts
 
 	JSON  bool // one JSON object a line, in the protocol's shape
 	Color bool // colours; the caller knows whether they are wanted
@@ -63,7 +65,7 @@ func Run(ctx context.Context, cfg Config, out io.Writer) error {
 	}
 	w := &watcher{out: out, written: make(chan struct{}, 1), display: cfg.display()}
 	c, err := client.New(client.Config{
-		URL: cfg.URL, MsgPack: cfg.MsgPack, Key: cfg.Key, Secret: cfg.Secret, Token: cfg.Token, NetDial: cfg.NetDial,
+		URL: cfg.URL, MsgPack: cfg.MsgPack, Key: cfg.Key, Secret: cfg.Secret, Token: cfg.Token, NetDial: cfg.NetDial, TLS: cfg.TLS,
 		OnState: func(s client.State) { w.show(func(d display, now time.Time) { d.state(s, now) }) },
 	})
 	if err != nil {
