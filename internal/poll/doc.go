@@ -1,7 +1,8 @@
 // Package poll holds a server's connections: it reads from many at once, and
 // writes without waiting. On Linux a connection costs no goroutine and no buffer
 // while it is silent, and leaves net and the runtime's poller behind; elsewhere
-// it costs one small goroutine. TLS goes through memory on both.
+// it costs one small goroutine. TLS goes through memory on both. The build tag
+// portable has Linux do as others do, for tests and measurements.
 //
 // What it promises, either way:
 //

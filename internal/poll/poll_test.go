@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/lzstock/lzstock/internal/leak"
+	"github.com/lzstock/lzstock/internal/testcert"
 )
 
 func TestMain(m *testing.M) { leak.Main(m) }
@@ -73,7 +74,7 @@ func (s *stage) pair() (client, server net.Conn) {
 	if !s.secure {
 		return client, server
 	}
-	cert, roots := certificate(s.t)
+	cert, roots := testcert.Make(s.t, 1)
 	far := tls.Client(client, &tls.Config{RootCAs: roots, ServerName: "localhost"})
 	near := tls.Server(server, &tls.Config{Certificates: []tls.Certificate{cert}})
 	shaken := make(chan error, 1)
@@ -385,7 +386,7 @@ func TestDescriptorsAreUsedAgain(t *testing.T) {
 	pollers(t, func(t *testing.T, s *stage) {
 		t.Helper()
 		// What belongs to a new connection must not reach an old sink.
-		for range 200 {
+		for range 50 {
 			client, conn := s.take()
 			c := newCollector()
 			conn.Start(c)
