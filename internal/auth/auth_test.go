@@ -92,8 +92,16 @@ func TestKey(t *testing.T) {
 			t.Error(diff)
 		}
 		for _, c := range []struct{ id, secret string }{
-			{k.ID, other}, {bob.ID, secret}, {"", secret}, {k.ID, ""}, {"nobody", ""}, {strings.ToLower(k.ID), secret},
-			{k.ID, secret + "x"}, {k.ID, secret[:len(secret)-1]}, {k.ID, strings.ToLower(secret)}, {k.ID, strings.Repeat("x", maxSecret+1)},
+			{k.ID, other},
+			{bob.ID, secret},
+			{"", secret},
+			{k.ID, ""},
+			{"nobody", ""},
+			{strings.ToLower(k.ID), secret},
+			{k.ID, secret + "x"},
+			{k.ID, secret[:len(secret)-1]},
+			{k.ID, strings.ToLower(secret)},
+			{k.ID, strings.Repeat("x", maxSecret+1)},
 		} {
 			who, err := a.Key(t.Context(), c.id, c.secret)
 			if !errors.Is(err, ErrBadKey) || err.Error() != ErrBadKey.Error() || who.User != "" {
