@@ -3,6 +3,8 @@ package auth
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"log/slog"
 	"os"
@@ -132,6 +134,16 @@ lzstock_auth_total{method="token",result="not_in_use"} 1
 	})
 }
 
+// A secret that is too long to have been made by AddKey is not even hashed.
+func TestLongSecret(t *testing.T) {
+	secret := strings.Repeat("x", maxSecret+1)
+	sum := sha256.Sum256([]byte(secret))
+	a := newAuth(t, Config{Keys: write(t, "keys.yaml", strings.Replace(entry(), someHash, hashPrefix+hex.EncodeToString(sum[:]), 1))})
+	if _, err := a.Key(t.Context(), "K1", secret); !errors.Is(err, ErrBadKey) {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestOpen(t *testing.T) {
 	a := newAuth(t, Config{})
 	anybody := session.Identity{Method: session.Open}
@@ -184,6 +196,12 @@ func TestCheckSeesEdits(t *testing.T) {
 			t.Errorf("after another grant: %+v, %v", now, err)
 		}
 
+		other := who
+		other.User = "mallory"
+		if _, err := a.Check(t.Context(), other); !errors.Is(err, ErrRevoked) {
+			t.Errorf("as another user: %v", err)
+		}
+
 		_, err = RevokeKeys(t.Context(), path, byID("K1"))
 		must(t, err)
 		tick()
@@ -199,11 +217,6 @@ func TestCheckSeesEdits(t *testing.T) {
 		tick()
 		if _, err := a.Check(t.Context(), who); !errors.Is(err, ErrRevoked) {
 			t.Errorf("with a newer key of the same id: %v", err)
-		}
-		other := who
-		other.User = "mallory"
-		if _, err := a.Check(t.Context(), other); !errors.Is(err, ErrRevoked) {
-			t.Errorf("as another user: %v", err)
 		}
 	})
 }
@@ -245,14 +258,18 @@ lzstock_auth_stale{source="keys"} `+stale+"\n")
 		if !a.told() {
 			t.Error("not told of the change")
 		}
-		if n := strings.Count(a.logged(), "level=ERROR"); n != 3 {
-			t.Errorf("%d errors in the log, want one for each of 3:\n%s", n, a.logged())
+		must(t, os.Remove(path))
+		holds("gone again", "1")
+		write(t, path, string(good))
+		holds("back as it was", "0")
+		if n := strings.Count(a.logged(), "level=ERROR"); n != 4 {
+			t.Errorf("%d errors in the log, want one for each of 4:\n%s", n, a.logged())
 		}
 		a.metric(t, "lzstock_auth_reloads_total", `
 # HELP lzstock_auth_reloads_total Times that credentials were loaded, or failed to in a new way.
 # TYPE lzstock_auth_reloads_total counter
-lzstock_auth_reloads_total{result="failed",source="keys"} 3
-lzstock_auth_reloads_total{result="ok",source="keys"} 2
+lzstock_auth_reloads_total{result="failed",source="keys"} 4
+lzstock_auth_reloads_total{result="ok",source="keys"} 3
 `)
 		a.metric(t, "lzstock_auth_keys", `
 # HELP lzstock_auth_keys API keys in use.
@@ -267,22 +284,30 @@ lzstock_auth_keys 1
 func TestChangesThatHide(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		link := filepath.Join(dir, "keys.yaml")
-		must(t, os.Symlink(write(t, filepath.Join(dir, "a.yaml"), entry()), link))
+		link, first, second := filepath.Join(dir, "keys.yaml"), filepath.Join(dir, "a.yaml"), filepath.Join(dir, "b.yaml")
+		of := func(user string) string { return strings.Replace(entry(), "alice", user, 1) }
+		touch := func(path string, at time.Time) { must(t, os.Chtimes(path, at, at)) }
+		old, now := time.Now().Add(-time.Hour), time.Now()
+
+		write(t, first, of("alice"))
+		write(t, second, of("bobby"))
+		touch(first, old)
+		touch(second, old)
+		must(t, os.Symlink(first, link))
 		a := start(t, Config{Keys: link})
 		user := func() session.User { return (*a.keys.Load())["K1"].User }
-
-		must(t, os.Symlink(write(t, filepath.Join(dir, "b.yaml"), strings.Replace(entry(), "alice", "bobby", 1)), link+".new"))
+		tick()
+		must(t, os.Symlink(second, link+".new"))
 		must(t, os.Rename(link+".new", link))
 		tick()
 		if user() != "bobby" {
 			t.Errorf("behind the link: %s", user())
 		}
 
-		info, err := os.Stat(link)
-		must(t, err)
-		must(t, os.WriteFile(filepath.Join(dir, "b.yaml"), []byte(strings.Replace(entry(), "alice", "carol", 1)), 0o600))
-		must(t, os.Chtimes(filepath.Join(dir, "b.yaml"), info.ModTime(), info.ModTime()))
+		touch(second, now.Add(time.Minute))
+		tick()
+		must(t, os.WriteFile(second, []byte(of("carol")), 0o600))
+		touch(second, now.Add(time.Minute))
 		tick()
 		if user() != "carol" {
 			t.Errorf("of the same size and time: %s", user())

@@ -21,6 +21,7 @@ import (
 // issuer serves a key set, in memory.
 type issuer struct {
 	set     atomic.Pointer[string] // nil: it is down
+	page    string                 // what it says then
 	fetches atomic.Int64
 }
 
@@ -30,7 +31,7 @@ func (i *issuer) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	i.fetches.Add(1)
 	set := i.set.Load()
 	if set == nil {
-		http.Error(w, "down", http.StatusBadGateway)
+		http.Error(w, i.page, http.StatusBadGateway)
 		return
 	}
 	_, _ = io.WriteString(w, *set)
@@ -127,10 +128,11 @@ func TestWrongTokensCauseFewFetches(t *testing.T) {
 
 // Without a key set nothing can be said, and what was known outlasts the issuer.
 func TestIssuerIsDown(t *testing.T) {
-	one, _ := rsaKeys()
+	one, two := rsaKeys()
 	set := setOf(t, map[string]crypto.PublicKey{"1": &one.PublicKey})
+	other := setOf(t, map[string]crypto.PublicKey{"2": &two.PublicKey})
 	synctest.Test(t, func(t *testing.T) {
-		i := &issuer{}
+		i := &issuer{page: other} // which does not count
 		a := start(t, i.config())
 		token := sign(t, jwt.SigningMethodRS256, "1", one, claims(nil))
 		if _, err := a.Token(t.Context(), token); !errors.Is(err, ErrUnavailable) || !errors.Is(a.Ready(), ErrUnavailable) {
@@ -142,7 +144,7 @@ func TestIssuerIsDown(t *testing.T) {
 		_, err := a.Token(t.Context(), token)
 		must(t, err)
 		must(t, a.Ready())
-		for _, broken := range []string{"<html>", `{"keys":[]}`, strings.Repeat(" ", maxSet+1)} {
+		for _, broken := range []string{"<html>", `{"keys":[]}`, strings.Repeat(" ", maxSet) + other} {
 			i.serve(broken)
 			time.Sleep(11 * time.Minute)
 			_, err = a.Token(t.Context(), token)
@@ -155,6 +157,9 @@ lzstock_auth_stale{source="jwks"} 1
 `)
 		if n := strings.Count(a.logged(), "level=ERROR"); n != 4 {
 			t.Errorf("%d errors in the log, want one for each of 4:\n%s", n, a.logged())
+		}
+		if !strings.Contains(a.logged(), "it is greater than 1048576 bytes") {
+			t.Errorf("the log does not say what is wrong:\n%s", a.logged())
 		}
 		i.fetches.Store(0)
 		time.Sleep(time.Hour)
