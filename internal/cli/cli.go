@@ -38,6 +38,8 @@ type root struct {
 	Feed     feedCmd    `cmd:"" help:"Bring prices onto the bus, or record what it carries."`
 	Publish  publishCmd `cmd:"" help:"Publish trades and quotes from standard input through a monitor's Ingest service."`
 	Watch    watchCmd   `cmd:"" help:"Watch prices in the terminal."`
+	Key      keyCmd     `cmd:"" help:"Make, list or revoke API keys."`
+	Token    tokenCmd   `cmd:"" help:"Print a JSON Web Token for development."`
 	Bench    benchCmd   `cmd:"" help:"Put load on a gateway and measure what arrives."`
 	Settings configCmd  `cmd:"" help:"Check or print the configuration." name:"config"`
 	Version  versionCmd `cmd:"" help:"Print the version."`

@@ -41,7 +41,9 @@ func envName(flag string) string {
 }
 
 // configurable tells whether a flag can come from the environment and the file.
-func configurable(f *kong.Flag) bool { return f.Name != "help" }
+// What is tagged cmdline is about one call, such as the limits of a new key: the
+// settings of a gateway of the same name must not slip in.
+func configurable(f *kong.Flag) bool { return f.Name != "help" && !f.Tag.Has("cmdline") }
 
 // inFile tells whether a flag can come from the file; its own path cannot.
 func inFile(f *kong.Flag) bool { return configurable(f) && f.Name != "config" }
