@@ -136,11 +136,11 @@ func testAgain(t *testing.T, kv session.KV) {
 
 func testExpiry(t *testing.T, kv session.KV) {
 	t.Helper()
-	renewed := create(t, kv, "s.renewed", "one", 2*time.Second)
+	renewed := create(t, kv, "s.renewed", "one", time.Second)
 	renewed, err := kv.Update(t.Context(), "s.renewed", []byte("two"), time.Hour, renewed)
 	must(t, err)
 	shortened := create(t, kv, "s.shortened", "one", time.Hour)
-	_, err = kv.Update(t.Context(), "s.shortened", []byte("two"), 3*time.Second, shortened)
+	_, err = kv.Update(t.Context(), "s.shortened", []byte("two"), 2*time.Second, shortened)
 	must(t, err)
 	awaitExpiry(t, kv, "s.shortened")
 	wantNone(t, kv, "s.shortened")
