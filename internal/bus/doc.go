@@ -24,6 +24,10 @@
 //     ErrLost, and publishers wait. All go on after its return; Read is called
 //     again.
 //
+// KV is a bucket of keys that expire one by one, in which gateways keep their
+// clients' sessions; it promises what session.KV says. OpenKV is for tools that
+// look into the bucket of a cluster.
+//
 // Sources share the stream but nothing else; who publishes the same source from
 // two places at once gets both, interleaved.
 package bus

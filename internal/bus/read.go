@@ -178,17 +178,25 @@ func (r *reader) consume(parent context.Context, yield func(Message, error) bool
 // control answers the server's questions whether we keep up.
 func (r *reader) control(ctx context.Context, msg *nats.Msg) error {
 	r.bus.touch()
+	if err := answer(r.bus.nc, msg); err != nil {
+		return r.bus.failure(ctx, err)
+	}
+	return nil
+}
+
+// stalled names the header of a heartbeat that waits for an answer.
+const stalled = "Nats-Consumer-Stalled"
+
+// answer answers a message of control where it is a question.
+func answer(nc *nats.Conn, msg *nats.Msg) error {
 	question := msg.Reply
 	if question == "" { // a heartbeat that repeats a question whose answer was lost
-		question = msg.Header.Get("Nats-Consumer-Stalled")
+		question = msg.Header.Get(stalled)
 	}
 	if question == "" {
 		return nil
 	}
-	if err := r.bus.nc.Publish(question, nil); err != nil {
-		return r.bus.failure(ctx, err)
-	}
-	return nil
+	return nc.Publish(question, nil)
 }
 
 // hole says what to do where came was sent in place of next: read again, or give
