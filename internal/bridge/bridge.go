@@ -126,8 +126,9 @@ type Handler interface {
 
 // Options are what one bridge has of its own.
 type Options struct {
-	ID        string // names the connection in logs, and to the client where something failed here
-	Greeting  []byte // the first message, ahead of anything that the hub has to say
+	Hub       *hub.Hub // where its events come from; nil means the factory's
+	ID        string   // names the connection in logs, and to the client where something failed here
+	Greeting  []byte   // the first message, ahead of anything that the hub has to say
 	Format    wire.Format
 	Mailbox   mailbox.Options
 	Interval  time.Duration // least time between two frames of data; 0: none
@@ -159,12 +160,13 @@ type Bridge struct {
 	conn    Conn
 	handler Handler
 	ctx     context.Context //nolint:containedctx // bounds what the bridge waits for in the hub; all bridges' together
-	member  *hub.Member
+	member  atomic.Pointer[hub.Member]
 	id      string
 	born    time.Time
 	maxAge  time.Duration // 0: no limit
 
 	end     atomic.Pointer[End] // the first reason
+	moving  sync.Mutex          // held while the bridge changes its hub; the farewell waits for that
 	joined  bool                // the hub knows the member
 	torn    bool                // a frame was left unfinished: nothing may follow it
 	helpers sync.WaitGroup
@@ -186,16 +188,41 @@ func (f *Factory) Start(ctx context.Context, conn Conn, handler Handler, opts Op
 	b.talking.Add(1)
 	b.initWriter(opts)
 	f.stats.open.Add(1)
-	b.member = f.hub.NewMember((*sink)(b), opts.Mailbox) // before the shard's first call, which may need it
-	if err := b.member.Join(ctx); err != nil {
+	if err := b.join(ctx, cmp.Or(opts.Hub, f.hub), opts.Mailbox); err != nil {
 		b.joined = false
 		b.Stop(wire.GoingAway, err)
 	}
 	f.add(b) // the farewell waits for the connection's end, which Start brings: it cannot be over before
 	if b.end.Load() == nil {
-		b.handle(func() error { return handler.Open(ctx, b) })
+		b.Run(func() error { return handler.Open(ctx, b) })
 	}
 	conn.Start((*inbox)(b))
+}
+
+func (b *Bridge) join(ctx context.Context, h *hub.Hub, opts mailbox.Options) error {
+	m := h.NewMember((*sink)(b), opts)
+	b.member.Store(m) // before the shard's first call, which may need it
+	return m.Join(ctx)
+}
+
+// Move has the bridge get its events from another hub. It waits for what is being
+// written, so it is not for the goroutine that reads from connections. What the
+// bridge was subscribed to is gone, and so is what was sent to the lane meanwhile
+// by others than the caller.
+func (b *Bridge) Move(ctx context.Context, to *hub.Hub, opts mailbox.Options) error {
+	b.moving.Lock()
+	defer b.moving.Unlock()
+	if b.end.Load() != nil {
+		return nil
+	}
+	b.Member().Leave()
+	b.helpers.Wait()
+	b.busy = false // the shard that knows better is not asked any more
+	if err := b.join(ctx, to, opts); err != nil {
+		b.joined = false
+		return err
+	}
+	return nil
 }
 
 // Stop ends the bridge. The first call's reason is the one that counts. It does
@@ -208,12 +235,12 @@ func (b *Bridge) Stop(reason wire.Reason, err error) {
 }
 
 // Member gives the bridge's place in the hub, for subscribing.
-func (b *Bridge) Member() *hub.Member { return b.member }
+func (b *Bridge) Member() *hub.Member { return b.member.Load() }
 
 // Send puts a message of control into the lane: it goes out ahead of data that
 // waits, in the order of Send.
 func (b *Bridge) Send(ctx context.Context, payload []byte) error {
-	return b.member.Do(ctx, func(time.Time) { b.control(payload) })
+	return b.Member().Do(ctx, func(time.Time) { b.control(payload) })
 }
 
 // SendNow is Send for callers on the shard's goroutine, such as the functions
@@ -222,15 +249,15 @@ func (b *Bridge) SendNow(payload []byte) { b.control(payload) }
 
 // SetDelivery changes mode and interval.
 func (b *Bridge) SetDelivery(ctx context.Context, opts mailbox.Options, interval time.Duration) error {
-	if err := b.member.Do(ctx, func(time.Time) { b.interval = interval }); err != nil {
+	if err := b.Member().Do(ctx, func(time.Time) { b.interval = interval }); err != nil {
 		return err
 	}
-	return b.member.SetMode(ctx, opts)
+	return b.Member().SetMode(ctx, opts)
 }
 
 // SetHeartbeat changes how often in-band heartbeats are sent.
 func (b *Bridge) SetHeartbeat(ctx context.Context, every time.Duration) error {
-	return b.member.Do(ctx, func(now time.Time) { b.heartbeat, b.heartbeatAt = every, now.Sub(b.born)+every })
+	return b.Member().Do(ctx, func(now time.Time) { b.heartbeat, b.heartbeatAt = every, now.Sub(b.born)+every })
 }
 
 // inbox is the bridge as its connection sees it.
@@ -245,13 +272,13 @@ func (in *inbox) Message(m Message) {
 	case wire.OpPong:
 	case wire.OpPing:
 		payload := append([]byte(nil), m.Payload...)
-		_ = b.member.Do(b.ctx, func(time.Time) { b.ahead(wire.OpPong, payload) }) // an error: the bridge ends already
+		_ = b.Member().Do(b.ctx, func(time.Time) { b.ahead(wire.OpPong, payload) }) // an error: the bridge ends already
 	case wire.OpClose:
 		b.Stop(wire.ClientClosed, nil)
 		b.silence()
 	default:
 		if b.end.Load() == nil {
-			b.handle(func() error { return b.handler.Message(b.ctx, b, m) })
+			b.Run(func() error { return b.handler.Message(b.ctx, b, m) })
 		}
 	}
 }
@@ -275,8 +302,9 @@ func (b *Bridge) silence() {
 	}
 }
 
-// handle runs the handler's code: an error or a panic ends this bridge alone.
-func (b *Bridge) handle(f func() error) {
+// Run runs the handler's code, also what it does on goroutines of its own: an
+// error or a panic ends this bridge alone.
+func (b *Bridge) Run(f func() error) {
 	defer func() {
 		if r := recover(); r != nil {
 			b.Stop(wire.Internal, &hub.PanicError{Value: r, Stack: debug.Stack()})
@@ -305,9 +333,11 @@ func (b *Bridge) farewell() {
 	}
 	limit := time.AfterFunc(b.factory.cfg.CloseWait, func() { _ = b.conn.Close() })
 	defer limit.Stop()
+	b.moving.Lock()
 	if b.joined {
-		b.member.Leave()
+		b.Member().Leave()
 	}
+	b.moving.Unlock()
 	b.helpers.Wait()
 	if reason != wire.ClientGone && !b.torn {
 		rest, err := b.conn.Offer(b.goodbye(reason))
@@ -360,7 +390,7 @@ func (b *Bridge) push(buf *[]byte, rest []byte) {
 			return
 		}
 	}
-	_ = b.member.Do(b.ctx, func(time.Time) { b.busy = false }) // an error: the hub has ended, and tells the bridge
+	_ = b.Member().Do(b.ctx, func(time.Time) { b.busy = false }) // an error: the hub has ended, and tells the bridge
 }
 
 func (f *Factory) release(buf *[]byte) {

@@ -22,41 +22,62 @@ import (
 // abuse is how many refused commands in a row end a socket.
 const abuse = 20
 
-// dialog speaks the client protocol on one socket. Its reader alone calls it.
+// queue is how many messages of a client may wait while one of them takes long.
+const queue = 32
+
+// dialog speaks the client protocol on one socket. What it does for the client it
+// does in turns.
 type dialog struct {
-	g        *Gateway
-	id       string // of the connection
-	peer     string // the client's address
-	format   wire.Format
-	limiter  *rate.Limiter // of commands; made with the first
-	first    *wire.Command // from the query: subscribed at once, and forgotten
+	g       *Gateway
+	bridge  *bridge.Bridge
+	id      string // of the connection
+	peer    string // the client's address
+	address netip.Addr
+	format  wire.Format
+
+	turn     turn
+	who      *session.Identity   // nil: it is not known yet
+	greeted  bool                // the client was told that it is in
+	over     bool                // Close has been called
+	held     *session.Attachment // nil: there is no session
+	limiter  *rate.Limiter       // of commands; made with the first
+	first    *wire.Command       // from the query: subscribed at once, and forgotten
 	topics   topics
 	delivery wire.Delivery
 	interval time.Duration
-	authed   bool
 	refused  int // commands in a row
 
-	mu       sync.Mutex
-	deadline *time.Timer // for auth; guarded by mu, because close comes from elsewhere
+	mu      sync.Mutex
+	timer   *time.Timer // until the client has said who it is, or until its credentials expire
+	expires time.Time
+	closed  bool // no timer may start
 }
 
-func (g *Gateway) newDialog(f wire.Format, query url.Values) (*dialog, error) {
-	first := &wire.Command{}
-	if f.Native() { // the strict dialects subscribe by message alone, as Alpaca's do
-		cmd, err := wire.ParseQuery(query)
-		if err != nil {
-			return nil, err
-		}
-		first = &cmd
-	}
-	d := &dialog{
-		g: g, id: strings.Clone(rand.Text()[:12]), format: f, first: first, delivery: wire.Adaptive,
-	}
+func (g *Gateway) newDialog(f wire.Format, first *wire.Command) *dialog {
+	d := &dialog{g: g, id: strings.Clone(rand.Text()[:12]), format: f, first: first, delivery: wire.Adaptive}
 	d.apply(first.Options)
-	if n := d.topics.symbols(first.Topics); n > g.cfg.Symbols {
-		return nil, tooManySymbols(n, g.cfg.Symbols)
+	return d
+}
+
+// command reads what the client asks for in its URL. The strict dialects subscribe
+// by message alone, as Alpaca's do.
+func (g *Gateway) command(f wire.Format, query url.Values) (*wire.Command, error) {
+	if !f.Native() {
+		return &wire.Command{}, nil
 	}
-	return d, nil
+	cmd, err := wire.ParseQuery(query)
+	if err != nil {
+		return nil, err
+	}
+	return &cmd, nil
+}
+
+// symbolLimit gives how many symbols the client may have.
+func (d *dialog) symbolLimit() int {
+	if d.who == nil {
+		return d.g.cfg.Symbols
+	}
+	return or(d.who.Grant.Limits.Symbols, d.g.cfg.Symbols)
 }
 
 func tooManySymbols(n, limit int) error {
@@ -80,12 +101,12 @@ func (d *dialog) apply(o wire.Options) bool {
 // options gives what the bridge begins with.
 func (d *dialog) options() bridge.Options {
 	cfg, common := &d.g.cfg, d.g.bridges.Config()
+	limits := wire.Limits{Symbols: d.symbolLimit(), CommandsPerSecond: cfg.CommandRate, MessageBytes: cfg.MessageBytes}
 	hello := wire.Connected{
-		Conn: d.id, Epoch: d.g.demand.Epoch(), Ping: common.PingEvery, MaxAge: common.MaxAge,
-		Limits: wire.Limits{Symbols: cfg.Symbols, CommandsPerSecond: cfg.CommandRate, MessageBytes: cfg.MessageBytes},
+		Conn: d.id, Epoch: d.g.demand.Epoch(), Ping: common.PingEvery, MaxAge: common.MaxAge, Limits: limits,
 	}
 	return bridge.Options{
-		ID: d.id, Greeting: wire.AppendConnected(nil, d.format, &hello),
+		Hub: d.g.hubOf(d.who), ID: d.id, Greeting: wire.AppendConnected(nil, d.format, &hello),
 		Format: d.format, Mailbox: d.mailbox(), Interval: d.interval, Heartbeat: d.first.Heartbeat,
 	}
 }
@@ -101,43 +122,88 @@ func (d *dialog) mailbox() mailbox.Options {
 	return mailbox.Options{Mode: mailbox.Adaptive, Limit: d.g.cfg.AdaptiveQ}
 }
 
-// Open subscribes to what the query asked for, or waits for auth.
+// Open lets in who is known already, and waits for the others to say who they are.
 func (d *dialog) Open(ctx context.Context, b *bridge.Bridge) error {
-	if !d.format.Native() {
-		d.mu.Lock()
-		d.deadline = time.AfterFunc(d.g.cfg.AuthTimeout, func() { b.Stop(wire.AuthTimeout, nil) })
-		d.mu.Unlock()
+	d.bridge = b
+	if d.who == nil || (d.who.Method == session.Open && !d.format.Native()) {
+		d.await()
+		return nil
+	}
+	var err error
+	d.turn.do(func() bool { err = d.open(ctx); return false })
+	return err
+}
+
+func (d *dialog) open(ctx context.Context) error {
+	if err := d.enter(ctx); err != nil {
+		return err
+	}
+	if d.who.Method != session.Open {
+		if err := d.bridge.Send(ctx, wire.AppendAuthenticated(nil, d.format)); err != nil {
+			return err
+		}
+		d.greeted = true
+	}
+	return d.begin(ctx)
+}
+
+// begin subscribes to what the client asked for before it was let in.
+func (d *dialog) begin(ctx context.Context) error {
+	if d.first == nil || len(d.first.Topics) == 0 {
 		return nil
 	}
 	first := *d.first
 	d.first = nil
-	if len(first.Topics) > 0 {
-		return d.subscribe(ctx, b, first)
+	return d.answer(ctx, d.subscribe(ctx, first))
+}
+
+// Message carries out a command, in its turn. Whatever is wrong with it is
+// answered, and the socket lives on, until too many in a row were refused.
+func (d *dialog) Message(ctx context.Context, _ *bridge.Bridge, m bridge.Message) error {
+	if d.turn.free() {
+		err := d.message(ctx, m)
+		if errors.Is(err, errKept) {
+			return nil
+		}
+		d.turn.give()
+		return err
 	}
+	if d.turn.queued() >= queue {
+		return ended(wire.RateLimited, errors.New("too many messages wait for their turn"))
+	}
+	m.Payload = slices.Clone(m.Payload)
+	d.turn.do(func() (kept bool) {
+		d.bridge.Run(func() error {
+			err := d.message(ctx, m)
+			if kept = errors.Is(err, errKept); kept {
+				return nil
+			}
+			return err
+		})
+		return kept
+	})
 	return nil
 }
 
-func (d *dialog) stopDeadline() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.deadline != nil {
-		d.deadline.Stop()
+func (d *dialog) message(ctx context.Context, m bridge.Message) error {
+	if d.over {
+		return nil
 	}
-}
-
-// Message carries out a command. Whatever is wrong with it is answered, and the
-// socket lives on, until too many in a row were refused.
-func (d *dialog) Message(ctx context.Context, b *bridge.Bridge, m bridge.Message) error {
 	if m.Op != d.format.Opcode() {
-		return &bridge.End{Reason: wire.WrongFrameType}
+		return ended(wire.WrongFrameType, nil)
 	}
 	cmd, err := d.parse(m.Payload)
 	if err == nil {
 		d.g.metrics.commands.WithLabelValues(cmd.Action.String()).Inc()
-		err = d.do(ctx, b, cmd)
+		err = d.do(ctx, cmd)
 	}
-	var refusal *wire.CommandError
-	if !errors.As(err, &refusal) {
+	return d.answer(ctx, err)
+}
+
+// answer tells the client what was wrong with a command, where something was.
+func (d *dialog) answer(ctx context.Context, err error) error {
+	refusal, ok := errors.AsType[*wire.CommandError](err)
+	if !ok {
 		if err == nil {
 			d.refused = 0
 		}
@@ -149,9 +215,9 @@ func (d *dialog) Message(ctx context.Context, b *bridge.Bridge, m bridge.Message
 		if refusal.Code == wire.CodeTooManyRequests {
 			reason = wire.RateLimited
 		}
-		return &bridge.End{Reason: reason, Err: refusal}
+		return ended(reason, refusal)
 	}
-	return b.Send(ctx, wire.AppendError(nil, d.format, refusal.ErrorMessage))
+	return d.bridge.Send(ctx, wire.AppendError(nil, d.format, refusal.ErrorMessage))
 }
 
 // parse limits before it parses.
@@ -169,66 +235,38 @@ func refuse(id wire.ID, code wire.Code, detail string) error {
 	return &wire.CommandError{ErrorMessage: wire.ErrorMessage{ID: id, Code: code, Detail: detail}}
 }
 
-func (d *dialog) do(ctx context.Context, b *bridge.Bridge, cmd wire.Command) error {
-	if !d.authed && !d.format.Native() && cmd.Action != wire.Auth {
+func (d *dialog) do(ctx context.Context, cmd wire.Command) error {
+	known := d.greeted || (d.who != nil && d.format.Native())
+	if !known && cmd.Action != wire.Auth && cmd.Action != wire.Ping {
 		return refuse(cmd.ID, wire.CodeNotAuthenticated, "")
 	}
 	switch cmd.Action {
 	case wire.Auth:
-		if d.authed {
-			return refuse(cmd.ID, wire.CodeAlreadyAuthenticated, "")
-		}
-		d.authed = true // whoever reaches an open gateway may see everything
-		d.stopDeadline()
-		return b.Send(ctx, wire.AppendAuthenticated(nil, d.format))
+		return d.auth(ctx, cmd)
 	case wire.Subscribe:
-		return d.subscribe(ctx, b, cmd)
+		return d.subscribe(ctx, cmd)
 	case wire.Unsubscribe:
-		return d.unsubscribe(ctx, b, cmd)
+		return d.unsubscribe(ctx, cmd)
 	case wire.List:
-		return b.Send(ctx, d.current(cmd))
+		return d.bridge.Send(ctx, d.current(cmd))
 	case wire.Ping:
-		return b.Send(ctx, wire.AppendPong(nil, d.format, wire.Pong{ID: cmd.ID, Time: time.Now()}))
+		return d.bridge.Send(ctx, wire.AppendPong(nil, d.format, wire.Pong{ID: cmd.ID, Time: time.Now()}))
 	}
 	return refuse(cmd.ID, wire.CodeInvalidSyntax, "unknown action")
 }
 
-func (d *dialog) subscribe(ctx context.Context, b *bridge.Bridge, cmd wire.Command) error {
-	if n := d.topics.symbols(cmd.Topics); n > d.g.cfg.Symbols {
-		return refuse(cmd.ID, wire.CodeSymbolLimit, tooManySymbols(n, d.g.cfg.Symbols).Error())
-	}
-	if d.apply(cmd.Options) {
-		if err := b.SetDelivery(ctx, d.mailbox(), d.interval); err != nil {
-			return err
+// Close lets go of what the dialog holds; the bridge has ended.
+func (d *dialog) Close(end *bridge.End) {
+	d.stopTimer()
+	d.turn.do(func() bool {
+		d.over = true
+		d.g.demand.Release(d.topics.all())
+		if d.who != nil && d.who.Method != session.Open {
+			d.g.users.remove(d.who.User, d)
 		}
-	}
-	if cmd.Heartbeat > 0 {
-		if err := b.SetHeartbeat(ctx, cmd.Heartbeat); err != nil {
-			return err
-		}
-	}
-	fresh := d.topics.add(cmd.Topics)
-	// The demand comes after the subscription, so that what upstream answers
-	// finds who waits for it.
-	defer d.g.demand.Acquire(fresh)
-	ack := d.current(cmd)
-	return b.Member().Subscribe(ctx, hub.Subscription{
-		Topics: fresh, Snapshot: cmd.Snapshot && d.format.Native(),
-	}, func(hub.Result) { b.SendNow(ack) })
-}
-
-func (d *dialog) unsubscribe(ctx context.Context, b *bridge.Bridge, cmd wire.Command) error {
-	gone := d.topics.remove(cmd.Topics)
-	defer d.g.demand.Release(gone)
-	ack := d.current(cmd)
-	return b.Member().Unsubscribe(ctx, gone, func() { b.SendNow(ack) })
-}
-
-// current makes the message of all that the client is subscribed to.
-func (d *dialog) current(cmd wire.Command) []byte {
-	m := wire.Subscription{ID: cmd.ID, Delivery: d.delivery, Interval: d.interval, Rejected: cmd.Rejected}
-	for _, t := range d.topics.all() {
-		m.Symbols[t.Channel] = append(m.Symbols[t.Channel], t.Symbol)
-	}
-	return wire.AppendSubscription(nil, d.format, &m)
+		d.detach()
+		d.g.ended(d, end)
+		d.g.dismiss(d.address)
+		return false
+	})
 }

@@ -18,9 +18,10 @@ type Member struct {
 
 	// Owned by the shard.
 	box    mailbox.Mailbox
-	subs   []*sub   // ascending by their topic's number
-	wild   channels // listens to all symbols
-	snap   channels // wants snapshots of them
+	subs   []*sub                  // ascending by their topic's number
+	allow  func(market.Topic) bool // what a wildcard covers; nil: everything
+	wild   channels                // listens to all symbols
+	snap   channels                // wants snapshots of them
 	dirty  bool
 	joined bool
 	merged uint64 // of box, counted into the shard's already
@@ -130,6 +131,29 @@ func (m *Member) Unsubscribe(ctx context.Context, topics []market.Topic, then fu
 		s.touch(m)
 	}})
 }
+
+// Restrict says which topics the member may have: what it has and may not is
+// taken back, with what waits of it, and wildcards cover what is allowed alone,
+// from now on. nil allows everything. It does not look at names that are
+// subscribed later. then, where not nil, runs on the shard's goroutine when that
+// holds.
+func (m *Member) Restrict(ctx context.Context, allow func(market.Topic) bool, then func()) error {
+	return m.shard.send(ctx, message{do: func(s *shard) {
+		if !m.joined {
+			return
+		}
+		s.guard(m, func() {
+			s.restrict(m, allow)
+			if then != nil {
+				then()
+			}
+		})
+		s.touch(m)
+	}})
+}
+
+// allowed reports whether the member's wildcards cover a topic.
+func (m *Member) allowed(t market.Topic) bool { return m.allow == nil || m.allow(t) }
 
 // SetMode changes the member's mailbox.
 func (m *Member) SetMode(ctx context.Context, opts mailbox.Options) error {

@@ -74,7 +74,9 @@ func (s *shard) subscribe(m *Member, req Subscription, then func(Result)) {
 		m.wild.set(name.Channel, true)
 		m.snap.set(name.Channel, req.Snapshot || req.Resume)
 		for _, t := range c.topics {
-			add(t, true)
+			if m.allowed(t.name) {
+				add(t, true)
+			}
 		}
 	}
 	if then != nil {
@@ -97,6 +99,25 @@ func (s *shard) subscribe(m *Member, req Subscription, then func(Result)) {
 	}
 	if err := m.box.AddReplay(slots, items, s.now); err != nil {
 		s.fail(m, err)
+	}
+}
+
+// restrict holds a member to the topics that it may have. What its wildcards cover
+// anew it gets like what it subscribes to.
+func (s *shard) restrict(m *Member, allow func(market.Topic) bool) {
+	m.allow = allow
+	m.subs = shrink(slices.DeleteFunc(m.subs, func(u *sub) bool {
+		if m.allowed(u.topic.name) {
+			return false
+		}
+		s.release(u)
+		return true
+	}))
+	for c := range s.channels {
+		if ch := market.Channel(c); m.wild.has(ch) {
+			all := []market.Topic{{Channel: ch, Symbol: market.AllSymbols}}
+			s.subscribe(m, Subscription{Topics: all, Snapshot: m.snap.has(ch)}, nil)
+		}
 	}
 }
 

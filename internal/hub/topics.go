@@ -19,6 +19,9 @@ func (s *shard) topic(name market.Topic) *topic {
 	s.topics++
 	s.stats.topics.Store(int64(s.topics))
 	for m := range c.wild {
+		if !m.allowed(name) {
+			continue
+		}
 		u := s.attach(m, t)
 		u.wild, u.wantSnap = true, m.snap.has(name.Channel)
 	}

@@ -242,6 +242,17 @@ func AppendGap(dst []byte, f Format, m *market.Gap) []byte {
 	return w.end()
 }
 
+// AppendExpiring writes that the client's credentials are good until a time, and
+// are to be renewed. Native only.
+func AppendExpiring(dst []byte, f Format, at time.Time) []byte {
+	if !f.Native() {
+		return dst
+	}
+	w := begin(dst, f, "expiring")
+	w.time("expires", at)
+	return w.end()
+}
+
 // AppendThrottle writes that conflation began or ended. Native only.
 func AppendThrottle(dst []byte, f Format, on bool) []byte {
 	if !f.Native() {

@@ -19,6 +19,11 @@ const (
 	MaxAge                   // the connection reached its greatest age
 	AuthFailed               // the credentials are wrong
 	AuthTimeout              // no credentials came in time
+	TokenExpired             // the credentials were good once
+	Revoked                  // the credentials are good no more
+	Superseded               // a newer socket has the session
+	SessionDeleted           // the session was deleted
+	ConnectionLimit          // a newer socket of the same user took its place
 	ProtocolViolation        // too many messages that make no sense
 	BadFrame                 // bytes that RFC 6455 forbids: no mask, a reserved opcode or bit
 	WrongFrameType           // text where binary was agreed, or the reverse
@@ -64,6 +69,16 @@ func (r Reason) ending() ending {
 		return ending{4001, CodeAuthFailed, "auth_failed", "auth failed"}
 	case AuthTimeout:
 		return ending{4002, CodeAuthTimeout, "auth_timeout", "auth timeout"}
+	case TokenExpired:
+		return ending{4203, CodeNotAuthenticated, "token_expired", "the credentials have expired"}
+	case Revoked:
+		return ending{4003, CodeNotAuthenticated, "revoked", "the credentials were revoked"}
+	case Superseded:
+		return ending{4005, 0, "superseded", "a newer socket has the session"}
+	case SessionDeleted:
+		return ending{4003, 0, "session_deleted", "the session was deleted"}
+	case ConnectionLimit:
+		return ending{4103, CodeConnectionLimit, "connection_limit", "a newer connection took the place of this one"}
 	case ProtocolViolation:
 		return ending{4004, 0, "protocol_violation", "too many messages that make no sense"}
 	case BadFrame:

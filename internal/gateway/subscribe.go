@@ -1,0 +1,76 @@
+package gateway
+
+import (
+	"context"
+
+	"github.com/lzstock/lzstock/internal/hub"
+	"github.com/lzstock/lzstock/internal/wire"
+	"github.com/lzstock/lzstock/market"
+)
+
+func (d *dialog) subscribe(ctx context.Context, cmd wire.Command) error {
+	if err := d.grant(&cmd); err != nil {
+		return err
+	}
+	if n, limit := d.topics.symbols(cmd.Topics), d.symbolLimit(); n > limit {
+		return refuse(cmd.ID, wire.CodeSymbolLimit, tooManySymbols(n, limit).Error())
+	}
+	b := d.bridge
+	if d.apply(cmd.Options) {
+		if err := b.SetDelivery(ctx, d.mailbox(), d.interval); err != nil {
+			return err
+		}
+	}
+	if cmd.Heartbeat > 0 {
+		if err := b.SetHeartbeat(ctx, cmd.Heartbeat); err != nil {
+			return err
+		}
+	}
+	fresh := d.topics.add(cmd.Topics)
+	d.remember()
+	// The demand comes after the subscription, so that what upstream answers
+	// finds who waits for it.
+	defer d.g.demand.Acquire(fresh)
+	ack := d.current(cmd)
+	return b.Member().Subscribe(ctx, hub.Subscription{
+		Topics: fresh, Snapshot: cmd.Snapshot && d.format.Native(),
+	}, func(hub.Result) { b.SendNow(ack) })
+}
+
+// grant takes out what the client may not see. The strict dialects, as Alpaca's,
+// refuse the whole command then.
+func (d *dialog) grant(cmd *wire.Command) error {
+	g := &d.who.Grant
+	allowed := make([]market.Topic, 0, len(cmd.Topics))
+	for _, t := range cmd.Topics {
+		if g.Allows(t) {
+			allowed = append(allowed, t)
+			continue
+		}
+		r := rejection(g, t)
+		if !d.format.Native() {
+			return refuse(cmd.ID, r.Code, "")
+		}
+		cmd.Rejected = append(cmd.Rejected, r)
+	}
+	cmd.Topics = allowed
+	return nil
+}
+
+func (d *dialog) unsubscribe(ctx context.Context, cmd wire.Command) error {
+	gone := d.topics.remove(cmd.Topics)
+	d.remember()
+	defer d.g.demand.Release(gone)
+	ack := d.current(cmd)
+	b := d.bridge
+	return b.Member().Unsubscribe(ctx, gone, func() { b.SendNow(ack) })
+}
+
+// current makes the message of all that the client is subscribed to.
+func (d *dialog) current(cmd wire.Command) []byte {
+	m := wire.Subscription{ID: cmd.ID, Delivery: d.delivery, Interval: d.interval, Rejected: cmd.Rejected}
+	for _, t := range d.topics.all() {
+		m.Symbols[t.Channel] = append(m.Symbols[t.Channel], t.Symbol)
+	}
+	return wire.AppendSubscription(nil, d.format, &m)
+}
