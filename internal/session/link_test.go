@@ -179,40 +179,53 @@ func TestWhatHappensBehindACutLink(t *testing.T) {
 }
 
 // TestRestoredTwice has a session expire under a ghost's gateway, while its
-// client has come back elsewhere and been cut off as well.
+// client has come back elsewhere and been cut off as well. The ghost's gateway is
+// first to create it again: before the other one looks, or after.
 func TestRestoredTwice(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		kv := session.NewMemory(session.MemoryConfig{})
-		l1, l2 := newLink(kv), newLink(kv)
-		a, b := start(t, l1, "a", session.Config{}), start(t, l2, "b", session.Config{})
-		synctest.Wait()
-		id := a.create("ann")
-		ghost := a.attach(id, "c1")
-		l1.setDown(true)
-		synctest.Wait()
-		real := b.attach(id, "c2")
-		synctest.Wait()
-		l2.setDown(true)
-		synctest.Wait()
-		time.Sleep(10 * session.DefaultDetached)
-		l1.setDown(false) // the ghost's gateway is first to create it again
-		time.Sleep(2 * time.Second)
-		if s, err := a.Get(t.Context(), id, "ann"); err != nil || s.Holder.Conn != "c1" || s.Fence != 1 {
-			t.Fatalf("the ghost's gateway made it %+v, %v", s, err)
-		}
-		l2.setDown(false)
-		time.Sleep(2 * time.Second)
-		if ghost.ended() != session.Superseded || real.ended() != 0 {
-			t.Errorf("the ghost %v, the newer socket %v", ghost.ended(), real.ended())
-		}
-		s, err := a.Get(t.Context(), id, "ann")
-		must(t, err)
-		if s.Holder.Conn != "c2" || s.Fence != 2 {
-			t.Errorf("held by %+v, fence %d", s.Holder, s.Fence)
-		}
-		a.stop()
-		b.stop()
-	})
+	for name, late := range map[string]bool{"before": false, "after": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				kv := session.NewMemory(session.MemoryConfig{})
+				l1, l2 := newLink(kv), newLink(kv)
+				a, b := start(t, l1, "a", session.Config{}), start(t, l2, "b", session.Config{})
+				synctest.Wait()
+				id := a.create("ann")
+				ghost := a.attach(id, "c1")
+				l1.setDown(true)
+				synctest.Wait()
+				newer := b.attach(id, "c2")
+				synctest.Wait()
+				l2.setDown(true)
+				time.Sleep(10 * session.DefaultDetached)
+				hold := make(chan struct{})
+				l2.before = func() { <-hold }
+				if late {
+					l2.setDown(false)
+					time.Sleep(1500 * time.Millisecond)
+				}
+				l1.setDown(false)
+				time.Sleep(1500 * time.Millisecond)
+				if s, err := a.Get(t.Context(), id, "ann"); err != nil || s.Holder.Conn != "c1" || s.Fence != 1 {
+					t.Fatalf("the ghost's gateway made it %+v, %v", s, err)
+				}
+				close(hold)
+				if !late {
+					l2.setDown(false)
+				}
+				time.Sleep(2 * time.Second)
+				if ghost.ended() != session.Superseded || newer.ended() != 0 {
+					t.Errorf("the ghost %v, the newer socket %v", ghost.ended(), newer.ended())
+				}
+				s, err := a.Get(t.Context(), id, "ann")
+				must(t, err)
+				if s.Holder.Conn != "c2" || s.Fence != 2 {
+					t.Errorf("held by %+v, fence %d", s.Holder, s.Fence)
+				}
+				a.stop()
+				b.stop()
+			})
+		})
+	}
 }
 
 // TestLostBeforeItWasKnown has things happen between the write that attaches and
