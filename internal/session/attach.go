@@ -254,13 +254,13 @@ func (m *Manager) release(a *Attachment) {
 	}
 }
 
-// gone ends this gateway's socket of a session that is not there any more.
-func (m *Manager) gone(h hash, cause Cause) {
+// gone ends this gateway's socket of a session that was deleted.
+func (m *Manager) gone(h hash) {
 	m.mu.Lock()
 	m.view.remove(h)
 	var lost losses
 	if sl := m.slots[h]; sl != nil && sl.current != nil {
-		lost.add(m.lose(sl.current, cause))
+		lost.add(m.lose(sl.current, Deleted))
 	}
 	m.mu.Unlock()
 	lost.tell()

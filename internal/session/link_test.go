@@ -17,8 +17,12 @@ var errCut = errors.New("the link is cut")
 // link is one gateway's way to the store.
 type link struct {
 	session.KV
-	// after runs behind an Update that took place; its error is the answer.
-	after func() error
+	// before runs ahead of a Create, and after behind an Update that took place;
+	// its error is the answer.
+	before func()
+	after  func() error
+	// noDelete has deletes fail.
+	noDelete bool
 
 	mu    sync.Mutex
 	cut   chan struct{} // closed while the link is cut
@@ -58,6 +62,9 @@ func (l *link) Create(ctx context.Context, key string, value []byte, ttl time.Du
 	if _, _, err := l.state(); err != nil {
 		return 0, err
 	}
+	if l.before != nil {
+		l.before()
+	}
 	return l.KV.Create(ctx, key, value, ttl)
 }
 
@@ -77,6 +84,13 @@ func (l *link) Get(ctx context.Context, key string) (session.Entry, error) {
 		return session.Entry{}, err
 	}
 	return l.KV.Get(ctx, key)
+}
+
+func (l *link) Delete(ctx context.Context, key string, rev uint64) error {
+	if _, _, err := l.state(); err != nil || l.noDelete {
+		return errCut
+	}
+	return l.KV.Delete(ctx, key, rev)
 }
 
 func (l *link) Watch(ctx context.Context) iter.Seq2[session.Entry, error] {
@@ -165,34 +179,53 @@ func TestWhatHappensBehindACutLink(t *testing.T) {
 }
 
 // TestRestoredTwice has a session expire under a ghost's gateway, while its
-// client has come back elsewhere and been cut off as well.
+// client has come back elsewhere and been cut off as well. The ghost's gateway is
+// first to create it again: before the other one looks, or after.
 func TestRestoredTwice(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		kv := session.NewMemory(session.MemoryConfig{})
-		l1, l2 := newLink(kv), newLink(kv)
-		a, b := start(t, l1, "a", session.Config{}), start(t, l2, "b", session.Config{})
-		synctest.Wait()
-		id := a.create("ann")
-		ghost := a.attach(id, "c1")
-		l1.setDown(true)
-		real := b.attach(id, "c2")
-		l2.setDown(true)
-		time.Sleep(10 * session.DefaultDetached)
-		l1.setDown(false) // the ghost's gateway is first to create it again
-		time.Sleep(2 * time.Second)
-		l2.setDown(false)
-		time.Sleep(2 * time.Second)
-		if ghost.ended() != session.Superseded || real.ended() != 0 {
-			t.Errorf("the ghost %v, the newer socket %v", ghost.ended(), real.ended())
-		}
-		s, err := a.Get(t.Context(), id, "ann")
-		must(t, err)
-		if s.Holder.Conn != "c2" || s.Fence != 2 {
-			t.Errorf("held by %+v, fence %d", s.Holder, s.Fence)
-		}
-		a.stop()
-		b.stop()
-	})
+	for name, late := range map[string]bool{"before": false, "after": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				kv := session.NewMemory(session.MemoryConfig{})
+				l1, l2 := newLink(kv), newLink(kv)
+				a, b := start(t, l1, "a", session.Config{}), start(t, l2, "b", session.Config{})
+				synctest.Wait()
+				id := a.create("ann")
+				ghost := a.attach(id, "c1")
+				l1.setDown(true)
+				synctest.Wait()
+				newer := b.attach(id, "c2")
+				synctest.Wait()
+				l2.setDown(true)
+				time.Sleep(10 * session.DefaultDetached)
+				hold := make(chan struct{})
+				l2.before = func() { <-hold }
+				if late {
+					l2.setDown(false)
+					time.Sleep(1500 * time.Millisecond)
+				}
+				l1.setDown(false)
+				time.Sleep(1500 * time.Millisecond)
+				if s, err := a.Get(t.Context(), id, "ann"); err != nil || s.Holder.Conn != "c1" || s.Fence != 1 {
+					t.Fatalf("the ghost's gateway made it %+v, %v", s, err)
+				}
+				close(hold)
+				if !late {
+					l2.setDown(false)
+				}
+				time.Sleep(2 * time.Second)
+				if ghost.ended() != session.Superseded || newer.ended() != 0 {
+					t.Errorf("the ghost %v, the newer socket %v", ghost.ended(), newer.ended())
+				}
+				s, err := a.Get(t.Context(), id, "ann")
+				must(t, err)
+				if s.Holder.Conn != "c2" || s.Fence != 2 {
+					t.Errorf("held by %+v, fence %d", s.Holder, s.Fence)
+				}
+				a.stop()
+				b.stop()
+			})
+		})
+	}
 }
 
 // TestLostBeforeItWasKnown has things happen between the write that attaches and
@@ -208,6 +241,10 @@ func TestLostBeforeItWasKnown(t *testing.T) {
 			t.Helper()
 			_, err := a.Revoke(t.Context(), "ann")
 			must(t, err)
+		}, session.ErrNotFound},
+		"marked as revoked": {func(t *testing.T, _ session.ID, a *gateway) {
+			t.Helper()
+			wantErr(t, "revoke", markOnly(t, a, "ann"), session.ErrUnavailable)
 		}, session.ErrNotFound},
 		"nothing": {func(*testing.T, session.ID, *gateway) {}, nil},
 	} {
@@ -240,6 +277,81 @@ func TestLostBeforeItWasKnown(t *testing.T) {
 			})
 		})
 	}
+}
+
+// markOnly revokes a user so that the mark stands, and the sessions as well.
+func markOnly(t *testing.T, g *gateway, user session.User) error {
+	t.Helper()
+	l := newLink(g.kv)
+	l.noDelete = true
+	tool, err := session.New(session.Config{KV: l})
+	must(t, err)
+	_, err = tool.Revoke(t.Context(), user)
+	return err
+}
+
+func TestTheMarkIsEnough(t *testing.T) {
+	linked(t, func(t *testing.T, _ *link, a, b *gateway) {
+		t.Helper()
+		held, idle := a.create("ann"), a.create("ann")
+		s := b.attach(held, "c1")
+		wantErr(t, "revoke", markOnly(t, a, "ann"), session.ErrUnavailable)
+		synctest.Wait()
+		if s.ended() != session.Revoked {
+			t.Errorf("the socket: %v", s.ended())
+		}
+		for _, id := range []session.ID{held, idle} {
+			_, err := b.tryAttach(id, "c2")
+			wantErr(t, "attach", err, session.ErrNotFound)
+			_, err = a.Get(t.Context(), id, "ann")
+			wantErr(t, "get", err, session.ErrNotFound)
+		}
+		n, err := a.Revoke(t.Context(), "ann") // again
+		if err != nil || n != 2 {
+			t.Errorf("revoked %d, %v", n, err)
+		}
+	})
+}
+
+// TestReadingAllAgain has a gateway write while it reads all that there is.
+func TestReadingAllAgain(t *testing.T) {
+	linked(t, func(t *testing.T, l *link, a, b *gateway) {
+		t.Helper()
+		hold := make(chan struct{})
+		l.before = func() { <-hold }
+		var wg sync.WaitGroup
+		for range session.DefaultPerUser {
+			wg.Go(func() { b.create("ann") })
+		}
+		synctest.Wait()
+		stall := make(chan struct{})
+		l.setStalled(stall)
+		l.setDown(true)
+		synctest.Wait()
+		l.setDown(false)
+		time.Sleep(time.Second)
+		synctest.Wait() // what there is has been read, and waits
+		l.before = nil
+		wg.Go(func() {
+			_, err := b.Revoke(t.Context(), "eve")
+			must(t, err)
+		})
+		synctest.Wait() // the mark is there, and the rest waits as well
+		l.setStalled(nil)
+		close(stall)
+		synctest.Wait()
+		if !b.IsRevoked("eve", time.Now().Add(-time.Minute)) || len(b.revocations()) != 1 {
+			t.Errorf("told %v", b.revocations())
+		}
+		_, _, err := b.Create(t.Context(), identity("ann"), request("AAPL"))
+		wantErr(t, "one more than those that are being created", err, session.ErrUserQuota)
+		close(hold)
+		wg.Wait()
+		synctest.Wait()
+		if n := b.Stats().Sessions; n != session.DefaultPerUser {
+			t.Errorf("%d sessions", n)
+		}
+	})
 }
 
 // TestLostAnswers has writes take place whose answers are lost.

@@ -231,7 +231,7 @@ func (m *Manager) Delete(ctx context.Context, id ID, user User) error {
 		return m.failed(ctx, "delete session "+id.Name(), err)
 	}
 	m.count(func(s *Stats) { s.Deletes++ })
-	m.gone(h, Deleted)
+	m.gone(h)
 	return nil
 }
 

@@ -22,6 +22,7 @@ import (
 type gateway struct {
 	*session.Manager
 	tb   testing.TB
+	kv   session.KV
 	stop func()
 
 	mu      sync.Mutex
@@ -30,7 +31,7 @@ type gateway struct {
 
 func start(tb testing.TB, kv session.KV, name string, cfg session.Config) *gateway {
 	tb.Helper()
-	g := &gateway{tb: tb}
+	g := &gateway{tb: tb, kv: kv}
 	cfg.KV, cfg.Gateway = kv, name
 	cfg.Logger = slog.New(slog.NewTextHandler(tb.Output(), nil))
 	cfg.OnRevoke = func(u session.User, _ time.Time) {

@@ -3,6 +3,7 @@ package session_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -46,6 +47,13 @@ func TestMemoryIsBounded(t *testing.T) {
 		}
 		if !errors.Is(last, session.ErrBehind) {
 			t.Errorf("a slow watch ended with %v, want ErrBehind", last)
+		}
+		for i := range 4 {
+			must(t, kv.Delete(t.Context(), "s.c", 0))
+			key := fmt.Sprint("s.", i)
+			_, err := kv.Create(t.Context(), key, nil, time.Minute)
+			must(t, err)
+			must(t, kv.Delete(t.Context(), key, 0))
 		}
 		deleted := 0
 		for e, err := range kv.Watch(t.Context()) {

@@ -45,7 +45,6 @@ func (m *Manager) revoke(ctx context.Context, user User) (n int, err error) {
 		if err := m.kv.Delete(ctx, s.hash.key(sessionKey), 0); err != nil {
 			return n, err
 		}
-		m.gone(s.hash, Revoked)
 		n++
 	}
 	return n, nil

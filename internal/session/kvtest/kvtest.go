@@ -235,6 +235,9 @@ func (w *watched) state() (map[string]session.Entry, uint64) {
 		if e.Op == session.OpSynced {
 			return got, e.Rev
 		}
+		if _, twice := got[e.Key]; twice {
+			w.t.Fatalf("what there is names %s twice", e.Key)
+		}
 		got[e.Key] = e
 	}
 }
