@@ -22,10 +22,10 @@ import (
 
 // GatewayConfig configures a gateway's process.
 type GatewayConfig struct {
-	Listen   string // where clients connect
-	Admin    string // Auto, Off or an address
-	TLS      TLS
-	Monitors []string // HOST:PORT of monitors that answer alike
+	Edge     EdgeConfig
+	Admin    string        // Auto, Off or an address
+	Monitors []string      // HOST:PORT of monitors that answer alike
+	Upstream *upstream.TLS // nil: in the clear
 	Gateway  gateway.Config
 }
 
@@ -67,27 +67,19 @@ func Gateway(ctx context.Context, p Process, c GatewayConfig) error {
 		if err != nil {
 			return err
 		}
-		l, err := listen(ctx, "listen", c.Listen, UsualListen)
+		l, err := b.clients(ctx, c.Edge, &c.Gateway)
 		if err != nil {
 			return err
 		}
-		b.owns(l)
-		if l, err = c.TLS.secure(l, b.Logger); err != nil {
+		if err := b.gateway(l, upstream.Config{Monitors: c.Monitors, TLS: c.Upstream}, c.Gateway); err != nil {
 			return err
 		}
-		if err := b.gateway(ctx, l, c.Monitors, c.Gateway); err != nil {
-			return err
-		}
-		return b.say("The gateway serves clients on %s%s/v1/stream\n%s", c.TLS.scheme(), reachable(l.Addr()), adminLine(admin))
+		return b.say("The gateway serves clients on %s%s/v1/stream\n%s", c.Edge.TLS.scheme(), reachable(l.Addr()), adminLine(admin))
 	})
 }
 
 // gateway adds a gateway on l, its hub, and the one stream that fills it.
-func (b *builder) gateway(ctx context.Context, l net.Listener, monitors []string, c gateway.Config) error {
-	if !isLoopback(l.Addr()) {
-		b.Logger.LogAttrs(ctx, slog.LevelWarn, "clients need no credentials: anybody who reaches this address may connect",
-			slog.String("address", l.Addr().String()))
-	}
+func (b *builder) gateway(l net.Listener, from upstream.Config, c gateway.Config) error {
 	h, err := hub.New(hub.Config{Encode: func(dst []byte, format int, e *market.Event) []byte {
 		return wire.AppendEvent(dst, wire.Format(format), e)
 	}})
@@ -95,7 +87,7 @@ func (b *builder) gateway(ctx context.Context, l net.Listener, monitors []string
 		return err
 	}
 	sink := &gatewaySink{Hub: h}
-	up, err := upstream.New(upstream.Config{Monitors: monitors}, sink, b.Logger, b.registry)
+	up, err := upstream.New(from, sink, b.Logger, b.registry)
 	if err != nil {
 		return err
 	}
@@ -104,6 +96,7 @@ func (b *builder) gateway(ctx context.Context, l net.Listener, monitors []string
 		return err
 	}
 	b.checks = append(b.checks, obs.Check{Name: "upstream", Ready: sink.ready})
+	b.admins = append(b.admins, g.Admin)
 	b.add(part{name: "hub", run: h.Run})
 	b.add(part{name: "upstream", run: up.Run})
 	b.add(part{name: "gateway", run: func(ctx context.Context) error { return g.Run(ctx, l) }})

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"slices"
 	"syscall"
 
@@ -73,6 +74,7 @@ type builder struct {
 	Process
 	registry *prometheus.Registry
 	checks   []obs.Check
+	admins   []func(*http.ServeMux) // what the parts add to the admin listener
 	parts    []part
 	opened   []io.Closer // in order; handed over to parts by build's success
 }
@@ -130,7 +132,7 @@ func (b *builder) admin(ctx context.Context, addr, title string) (string, error)
 	}
 	b.add(part{name: "admin", run: func(ctx context.Context) error {
 		a, err := obs.NewAdmin(obs.AdminConfig{
-			Registry: b.registry, Logger: b.Logger, Build: b.Build, Title: title, Checks: b.checks,
+			Registry: b.registry, Logger: b.Logger, Build: b.Build, Title: title, Checks: b.checks, Add: b.admins,
 		})
 		if err != nil {
 			return err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/lzstock/lzstock/internal/feed"
 	"github.com/lzstock/lzstock/internal/gateway"
+	"github.com/lzstock/lzstock/internal/upstream"
 )
 
 // upGatewayStop is the gateway's share of StopTimeout when all parts are in one
@@ -18,8 +19,7 @@ const upGatewayStop = 2500 * time.Millisecond
 
 // UpConfig configures everything in one process.
 type UpConfig struct {
-	Listen  string // where clients connect
-	TLS     TLS
+	Edge    EdgeConfig
 	Admin   string       // Auto, Off or an address
 	GRPC    string       // Auto or an address
 	Source  *feed.Source // nil: nothing is played
@@ -40,12 +40,8 @@ func Up(ctx context.Context, p Process, c UpConfig) error {
 		if err != nil {
 			return err
 		}
-		clients, err := listen(ctx, "listen", c.Listen, UsualListen)
+		clients, err := b.clients(ctx, c.Edge, &c.Gateway)
 		if err != nil {
-			return err
-		}
-		b.owns(clients)
-		if clients, err = c.TLS.secure(clients, b.Logger); err != nil {
 			return err
 		}
 		services, err := listen(ctx, "grpc", c.GRPC, UsualMonitor)
@@ -68,10 +64,10 @@ func Up(ctx context.Context, p Process, c UpConfig) error {
 		if c.Gateway.StopTimeout == 0 {
 			c.Gateway.StopTimeout = upGatewayStop
 		}
-		if err := b.gateway(ctx, clients, []string{reachable(services.Addr())}, c.Gateway); err != nil {
+		if err := b.gateway(clients, upstream.Config{Monitors: []string{reachable(services.Addr())}}, c.Gateway); err != nil {
 			return err
 		}
-		return b.say("%s", banner(c.Source, c.TLS.scheme()+reachable(clients.Addr()), services.Addr(), admin))
+		return b.say("%s", banner(c.Source, c.Edge.TLS.scheme()+reachable(clients.Addr()), services.Addr(), admin))
 	})
 }
 

@@ -39,6 +39,7 @@ type root struct {
 	Publish  publishCmd `cmd:"" help:"Publish trades and quotes from standard input through a monitor's Ingest service."`
 	Watch    watchCmd   `cmd:"" help:"Watch prices in the terminal."`
 	Key      keyCmd     `cmd:"" help:"Make, list or revoke API keys."`
+	Session  sessionCmd `cmd:"" help:"List clients' sessions, or revoke a user."`
 	Token    tokenCmd   `cmd:"" help:"Print a JSON Web Token for development."`
 	Bench    benchCmd   `cmd:"" help:"Put load on a gateway and measure what arrives."`
 	Settings configCmd  `cmd:"" help:"Check or print the configuration." name:"config"`

@@ -7,6 +7,7 @@ import (
 	"github.com/lzstock/lzstock/internal/bridge"
 	"github.com/lzstock/lzstock/internal/bus"
 	"github.com/lzstock/lzstock/internal/gateway"
+	"github.com/lzstock/lzstock/internal/session"
 )
 
 // adminFlags are the flags of every process that serves.
@@ -48,12 +49,36 @@ func (f externalBus) bus() app.BusConfig { return app.BusConfig{NATS: f.nats(f.N
 
 // edgeFlags are the flags of those that clients connect to.
 type edgeFlags struct {
-	Listen  string `default:"127.0.0.1:8080" help:"Where clients connect. Anybody who reaches it may." placeholder:"ADDR"`
+	Listen  string `default:"127.0.0.1:8080" help:"Where clients connect." placeholder:"ADDR"`
 	TlsCert string `help:"Certificate that clients are shown, PEM, with those between it and its root; read anew when it changes. With it, clients connect by wss." placeholder:"FILE"`
 	TlsKey  string `help:"The certificate's key, PEM." placeholder:"FILE"`
+
+	authFlags      `group:"Clients:"`
+	InsecureOpen   bool     `group:"Clients:" help:"Ask nobody for credentials, also where other machines reach the address."`
+	Origins        []string `group:"Clients:" help:"Origins of web pages that may connect, beside the gateway's own: https://app.example.com, https://*.example.com, null, or * for all." placeholder:"ORIGIN,..."`
+	TrustedProxies []string `group:"Clients:" help:"Addresses or networks of proxies that are believed when they say who the client is (Forwarded, X-Forwarded-For)." placeholder:"ADDR,..."`
+	ProxyProtocol  bool     `group:"Clients:" help:"The trusted proxies speak the PROXY protocol, version 2; nobody else may connect."`
+	UserSockets    int      `group:"Clients:" default:"-1" help:"Greatest number of sockets of a user, the newest win; 0 is no limit, -1 is 5 where clients say who they are." placeholder:"N"`
+	AddressRate    int      `group:"Clients:" default:"-1" help:"Requests that an address may send a second; 0 is no limit, -1 is 20 where clients say who they are." placeholder:"N"`
+	AddressSockets int      `group:"Clients:" default:"0" help:"Greatest number of sockets of an address; 0 is no limit." placeholder:"N"`
+	UserSessions   int      `group:"Clients:" default:"0" help:"Greatest number of sessions of a user; 0 is 16." placeholder:"N"`
+	MaxSessions    int      `group:"Clients:" default:"0" help:"Greatest number of sessions; 0 is 100,000." placeholder:"N"`
+	SessionNats    string   `group:"Clients:" help:"NATS servers that keep the sessions of several gateways, reached with the NATS flags; without, they are in memory and end with this process." placeholder:"URL"`
 }
 
-func (f edgeFlags) tls() app.TLS { return app.TLS{CertFile: f.TlsCert, KeyFile: f.TlsKey} }
+// edge makes the edge's configuration; nats says how to reach the sessions' store.
+func (f edgeFlags) edge(nats natsFlags) (app.EdgeConfig, error) {
+	a, err := f.authFlags.config()
+	if err != nil {
+		return app.EdgeConfig{}, usageError{err}
+	}
+	return app.EdgeConfig{
+		Listen: f.Listen, TLS: app.TLS{CertFile: f.TlsCert, KeyFile: f.TlsKey}, Auth: a, InsecureOpen: f.InsecureOpen,
+		Proxies: f.TrustedProxies, ProxyProtocol: f.ProxyProtocol, Origins: f.Origins,
+		Sessions:   session.Config{PerUser: f.UserSessions, Total: f.MaxSessions},
+		SessionBus: nats.nats(f.SessionNats), UserSockets: f.UserSockets, Opens: f.AddressRate,
+	}, nil
+}
 
 // limitFlags are the gateway's limits.
 type limitFlags struct {

@@ -1,13 +1,22 @@
 package cli
 
-import "github.com/lzstock/lzstock/internal/app"
+import (
+	"github.com/lzstock/lzstock/internal/app"
+	"github.com/lzstock/lzstock/internal/upstream"
+)
 
 // gatewayCmd is `lzstock gateway`.
 type gatewayCmd struct {
 	edgeFlags
 	adminFlags
-	Monitor    []string `default:"127.0.0.1:7000" help:"Monitors to get prices from; where one fails, the next is tried." placeholder:"HOST:PORT"`
-	limitFlags `group:"Limits:"`
+	Monitor     []string `default:"127.0.0.1:7000" help:"Monitors to get prices from; where one fails, the next is tried." placeholder:"HOST:PORT"`
+	MonitorTls  bool     `group:"Monitor:" help:"Reach the monitors by TLS; the other flags of this group mean it as well."`
+	MonitorCa   string   `group:"Monitor:" help:"Certificates to trust in place of the system's, PEM." placeholder:"FILE"`
+	MonitorCert string   `group:"Monitor:" help:"This gateway's certificate, PEM." placeholder:"FILE"`
+	MonitorKey  string   `group:"Monitor:" help:"Its key, PEM." placeholder:"FILE"`
+	MonitorName string   `group:"Monitor:" help:"Name that the monitors' certificates must have, in place of the address." placeholder:"NAME"`
+	natsFlags   `group:"Session store:"`
+	limitFlags  `group:"Limits:"`
 }
 
 // Help is shown behind the flags.
@@ -15,12 +24,27 @@ func (gatewayCmd) Help() string {
 	return `Examples:
 
     lzstock gateway --listen 127.0.0.1:8080 --monitor 127.0.0.1:7000
-    lzstock gateway --listen 0.0.0.0:8080 --monitor monitor-0:7000,monitor-1:7000`
+    lzstock gateway --listen 0.0.0.0:8443 --tls-cert cert.pem --tls-key key.pem --auth keys --auth-keys keys.yaml \\
+        --monitor monitor-0:7000,monitor-1:7000 --session-nats nats://nats-0:4222`
 }
 
 // Run runs a gateway.
 func (c gatewayCmd) Run(p *process) error {
+	edge, err := c.edge(c.natsFlags)
+	if err != nil {
+		return err
+	}
+	limits := c.limits()
+	limits.AddressSockets = c.AddressSockets
 	return app.Gateway(p.ctx, p.app(), app.GatewayConfig{
-		Listen: c.Listen, TLS: c.tls(), Admin: c.Admin, Monitors: c.Monitor, Gateway: c.limits(),
+		Edge: edge, Admin: c.Admin, Monitors: c.Monitor, Upstream: c.upstream(), Gateway: limits,
 	})
+}
+
+func (c gatewayCmd) upstream() *upstream.TLS {
+	t := upstream.TLS{CAFile: c.MonitorCa, CertFile: c.MonitorCert, KeyFile: c.MonitorKey, ServerName: c.MonitorName}
+	if !c.MonitorTls && t == (upstream.TLS{}) {
+		return nil
+	}
+	return &t
 }

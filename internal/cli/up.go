@@ -38,12 +38,18 @@ func (c upCmd) Run(p *process) error {
 	if c.Nats != "" && (c.Data != "" || c.NatsListen != "") {
 		return usageError{errors.New("--nats names an external bus, --data and --nats-listen belong to the one in this process; give one or the other")}
 	}
+	edge, err := c.edge(c.natsFlags)
+	if err != nil {
+		return err
+	}
+	limits := c.limits()
+	limits.AddressSockets = c.AddressSockets
 	return app.Up(p.ctx, p.app(), app.UpConfig{
-		Listen: c.Listen, TLS: c.tls(), Admin: c.Admin, GRPC: c.Grpc, Source: c.Source.Source,
+		Edge: edge, Admin: c.Admin, GRPC: c.Grpc, Source: c.Source.Source,
 		Bus: app.BusConfig{
 			NATS:     c.nats(c.Nats),
 			Embedded: bus.EmbeddedConfig{Dir: c.Data, Listen: c.NatsListen},
 		},
-		Gateway: c.limits(),
+		Gateway: limits,
 	})
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/lzstock/lzstock/internal/bridge"
 	"github.com/lzstock/lzstock/internal/hub"
+	"github.com/lzstock/lzstock/internal/session"
 	"github.com/lzstock/lzstock/internal/wire"
 )
 
@@ -32,7 +33,7 @@ func (g *Gateway) native(w http.ResponseWriter, r *http.Request) {
 
 func (g *Gateway) stock(w http.ResponseWriter, r *http.Request) {
 	if feed := r.PathValue("feed"); !slices.Contains(g.cfg.Feeds, feed) {
-		g.refuse(w, problem{
+		g.refuse(w, r, problem{
 			Status: http.StatusNotFound, cause: "unknown-feed",
 			Detail: fmt.Sprintf("no feed %q here, want one of %s", feed, strings.Join(g.cfg.Feeds, ", ")),
 		})
@@ -52,33 +53,99 @@ func (g *Gateway) accept(w http.ResponseWriter, r *http.Request, text, binary wi
 	if wantsMsgPack(r) {
 		format = binary
 	}
-	if p := checkUpgrade(r); p != nil {
-		g.refuse(w, *p)
+	d, p := g.examine(r, format)
+	if p != nil {
+		g.refuse(w, r, *p)
 		return
 	}
-	d, err := g.newDialog(format, r.URL.Query())
-	if err != nil {
-		g.refuse(w, problem{Status: http.StatusBadRequest, cause: "bad-query", Detail: err.Error()})
+	if p := g.admit(d.address); p != nil {
+		g.refuse(w, r, *p)
 		return
 	}
-	ctx, err := g.admit()
-	if err != nil {
-		cause := "over-capacity"
-		if errors.Is(err, errStopping) {
-			cause = "stopping"
-		}
-		g.refuse(w, problem{Status: http.StatusServiceUnavailable, cause: cause, Detail: err.Error(), retryAfter: 5 * time.Second})
+	if p := g.introduce(r, d); p != nil {
+		g.dismiss(d.address)
+		g.refuse(w, r, *p)
 		return
 	}
 	conn, early, err := upgrade(w, r)
 	if err != nil {
-		g.dismiss()
-		g.metrics.refused.WithLabelValues("upgrade-failed").Inc()
-		g.log.LogAttrs(ctx, slog.LevelDebug, "upgrade failed", slog.Any("error", err))
+		g.lose(r.Context(), d, "upgrade failed", err)
 		return
 	}
-	g.serve(ctx, conn, early, d)
+	g.serve(conn, early, d)
 }
+
+// front is what every request must pass, before anything costs anything.
+func (g *Gateway) front(r *http.Request) *problem {
+	if g.opens == nil {
+		return nil
+	}
+	if ok, after := g.opens.Allow(g.cfg.Addresses.Of(r)); !ok {
+		return &problem{
+			Status: http.StatusTooManyRequests, cause: "address-rate", retryAfter: max(after, time.Second),
+			Detail: "too many requests from this address",
+		}
+	}
+	return nil
+}
+
+// examine looks at an upgrade request on its own.
+func (g *Gateway) examine(r *http.Request, format wire.Format) (*dialog, *problem) {
+	if p := g.front(r); p != nil {
+		return nil, p
+	}
+	if p := checkUpgrade(r); p != nil {
+		return nil, p
+	}
+	if err := g.cfg.Origins.Check(r); err != nil {
+		return nil, &problem{Status: http.StatusForbidden, cause: "bad-origin", Detail: err.Error()}
+	}
+	if _, p := credentialsOf(r); p != nil {
+		return nil, p
+	}
+	if offered := tokens(r, "Sec-WebSocket-Protocol"); len(offered) > 0 && !slices.ContainsFunc(offered, ours) {
+		return nil, &problem{
+			Status: http.StatusBadRequest, cause: "bad-subprotocol",
+			Detail: "want " + protocolJSON + " or " + protocolMsgPack + " among the subprotocols, bearer.<token> beside it where a token is sent",
+		}
+	}
+	query := r.URL.Query()
+	if format.Native() && query.Has("session_id") {
+		if len(query) > 1 {
+			return nil, &problem{Status: http.StatusBadRequest, cause: "bad-query", Detail: "session_id stands alone: the session says what it is subscribed to"}
+		}
+		query = nil
+	}
+	first, err := g.command(format, query)
+	if err != nil {
+		return nil, &problem{Status: http.StatusBadRequest, cause: "bad-query", Detail: err.Error()}
+	}
+	d := g.newDialog(format, first)
+	d.peer, d.address = r.RemoteAddr, g.cfg.Addresses.Of(r)
+	return d, nil
+}
+
+// introduce finds out who the client is, as far as the request says.
+func (g *Gateway) introduce(r *http.Request, d *dialog) *problem {
+	if id := r.URL.Query().Get("session_id"); d.format.Native() && id != "" {
+		c, p := credentialsOf(r)
+		if p == nil {
+			p = g.attach(r.Context(), session.ID(id), c, d)
+		}
+		return p
+	}
+	who, p := g.identify(r)
+	if p != nil {
+		return p
+	}
+	d.who = who
+	if n, limit := d.topics.symbols(d.first.Topics), d.symbolLimit(); n > limit {
+		return &problem{Status: http.StatusBadRequest, cause: "bad-query", Detail: tooManySymbols(n, limit).Error()}
+	}
+	return nil
+}
+
+func ours(protocol string) bool { return protocol == protocolMsgPack || protocol == protocolJSON }
 
 // wantsMsgPack reports whether the client asked for MessagePack in one of the
 // two ways.
@@ -133,7 +200,7 @@ func checkUpgrade(r *http.Request) *problem {
 func upgrade(w http.ResponseWriter, r *http.Request) (net.Conn, []byte, error) {
 	u := ws.HTTPUpgrader{
 		Timeout:  5 * time.Second,
-		Protocol: func(p string) bool { return p == protocolMsgPack || p == protocolJSON },
+		Protocol: ours,
 	}
 	conn, rw, _, err := u.Upgrade(r, w)
 	if err != nil {
@@ -152,24 +219,23 @@ func buffered(r *bufio.Reader) []byte {
 
 // serve hands the socket to a bridge. The HTTP server's goroutine, with its stack
 // and buffers, ends then.
-func (g *Gateway) serve(ctx context.Context, conn net.Conn, early []byte, d *dialog) {
-	d.peer = conn.RemoteAddr().String()
+func (g *Gateway) serve(conn net.Conn, early []byte, d *dialog) {
 	c, err := g.poller.Take(conn)
 	if err != nil {
-		g.dismiss()
-		g.metrics.refused.WithLabelValues("upgrade-failed").Inc()
-		g.log.LogAttrs(ctx, slog.LevelError, "socket lost", slog.String("peer", d.peer), slog.Any("error", err))
+		g.lose(g.ctx, d, "socket lost", err)
 		return
 	}
-	g.bridges.Start(ctx, newSocket(c, early, g.cfg.MessageBytes), d, d.options())
+	g.bridges.Start(g.ctx, newSocket(c, early, g.cfg.MessageBytes), d, d.options())
 }
 
-// Close lets go of what the dialog holds; the bridge has ended.
-func (d *dialog) Close(end *bridge.End) {
-	d.stopDeadline()
-	d.g.demand.Release(d.topics.all())
-	d.g.ended(d, end)
-	d.g.dismiss()
+// lose lets go of a client that was admitted, but has not come about.
+func (g *Gateway) lose(ctx context.Context, d *dialog, what string, err error) {
+	g.metrics.refused.WithLabelValues("upgrade-failed").Inc()
+	g.log.LogAttrs(ctx, slog.LevelDebug, what, slog.String("peer", d.peer), slog.Any("error", err))
+	if d.held != nil {
+		g.letGo(d.held)
+	}
+	g.dismiss(d.address)
 }
 
 // ended logs a bridge's end as loudly as its reason deserves.
@@ -186,4 +252,5 @@ func (g *Gateway) ended(d *dialog, end *bridge.End) {
 		}
 	}
 	g.log.LogAttrs(g.ctx, level, "socket ended", attrs...)
+	g.audit.ended(g.ctx, d, end)
 }

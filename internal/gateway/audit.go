@@ -3,6 +3,8 @@ package gateway
 import (
 	"context"
 	"log/slog"
+	"net/http"
+	"net/netip"
 
 	"github.com/lzstock/lzstock/internal/bridge"
 	"github.com/lzstock/lzstock/internal/obs"
@@ -38,6 +40,14 @@ func (a audit) admitted(ctx context.Context, d *dialog) {
 // refused says that the credentials in a message were not good.
 func (a audit) refused(ctx context.Context, d *dialog, err error) {
 	a.write(ctx, "credentials refused", slog.String("conn", d.id), slog.String("address", d.address.String()), slog.Any("error", err))
+}
+
+// turnedAway says that a request was refused for who sent it, or from where.
+func (a audit) turnedAway(r *http.Request, from netip.Addr, p problem) {
+	switch p.Status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests:
+		a.write(r.Context(), "request refused", slog.String("address", from.String()), slog.String("cause", p.cause), slog.String("detail", p.Detail))
+	}
 }
 
 // ended says how a client that was known went.

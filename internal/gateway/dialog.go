@@ -5,7 +5,9 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,8 +16,8 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/lzstock/lzstock/internal/bridge"
-	"github.com/lzstock/lzstock/internal/hub"
 	"github.com/lzstock/lzstock/internal/mailbox"
+	"github.com/lzstock/lzstock/internal/session"
 	"github.com/lzstock/lzstock/internal/wire"
 )
 
@@ -40,6 +42,8 @@ type dialog struct {
 	greeted  bool                // the client was told that it is in
 	over     bool                // Close has been called
 	held     *session.Attachment // nil: there is no session
+	lost     session.Cause       // why the session was lost before the bridge began; 0: it was not
+	unsaved  bool                // the session does not know what the client is subscribed to
 	limiter  *rate.Limiter       // of commands; made with the first
 	first    *wire.Command       // from the query: subscribed at once, and forgotten
 	topics   topics
@@ -124,14 +128,21 @@ func (d *dialog) mailbox() mailbox.Options {
 
 // Open lets in who is known already, and waits for the others to say who they are.
 func (d *dialog) Open(ctx context.Context, b *bridge.Bridge) error {
-	d.bridge = b
+	d.turn.do(func() bool {
+		if d.bridge = b; d.lost != 0 {
+			b.Stop(reasonOf(d.lost), nil)
+		}
+		return false
+	})
 	if d.who == nil || (d.who.Method == session.Open && !d.format.Native()) {
 		d.await()
 		return nil
 	}
-	var err error
-	d.turn.do(func() bool { err = d.open(ctx); return false })
-	return err
+	d.turn.do(func() bool {
+		b.Run(func() error { return d.open(ctx) })
+		return false
+	})
+	return nil
 }
 
 func (d *dialog) open(ctx context.Context) error {
@@ -154,7 +165,9 @@ func (d *dialog) begin(ctx context.Context) error {
 	}
 	first := *d.first
 	d.first = nil
-	return d.answer(ctx, d.subscribe(ctx, first))
+	err := d.subscribe(ctx, first)
+	d.unsaved = false // that is where it came from
+	return d.answer(ctx, err)
 }
 
 // Message carries out a command, in its turn. Whatever is wrong with it is
@@ -197,7 +210,13 @@ func (d *dialog) message(ctx context.Context, m bridge.Message) error {
 		d.g.metrics.commands.WithLabelValues(cmd.Action.String()).Inc()
 		err = d.do(ctx, cmd)
 	}
-	return d.answer(ctx, err)
+	err = d.answer(ctx, err)
+	if err == nil && d.unsaved {
+		d.unsaved = false
+		d.save(ctx)
+		return errKept
+	}
+	return err
 }
 
 // answer tells the client what was wrong with a command, where something was.
@@ -264,9 +283,15 @@ func (d *dialog) Close(end *bridge.End) {
 		if d.who != nil && d.who.Method != session.Open {
 			d.g.users.remove(d.who.User, d)
 		}
-		d.detach()
 		d.g.ended(d, end)
-		d.g.dismiss(d.address)
+		if d.held == nil {
+			d.g.dismiss(d.address)
+			return false
+		}
+		d.g.tasks.Go(func() {
+			d.g.letGo(d.held)
+			d.g.dismiss(d.address)
+		})
 		return false
 	})
 }

@@ -7,16 +7,20 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/lzstock/lzstock/internal/bridge"
+	"github.com/lzstock/lzstock/internal/edge"
 	"github.com/lzstock/lzstock/internal/hub"
 	"github.com/lzstock/lzstock/internal/mailbox"
 	"github.com/lzstock/lzstock/internal/poll"
+	"github.com/lzstock/lzstock/internal/session"
 	"github.com/lzstock/lzstock/internal/wire"
 	"github.com/lzstock/lzstock/market"
 )
@@ -42,15 +46,28 @@ type Config struct {
 	Connections  int           // greatest number of sockets; 0 means no limit
 	AdaptiveQ    int           // events that wait in adaptive delivery; 0 means 256
 	EveryQ       int           // events that wait in every delivery; 0 means 65,536
-	AuthTimeout  time.Duration // for the auth message of the strict dialects; 0 means 10 s
-	StopTimeout  time.Duration // for the end of all sockets; 0 means 4 s
-	Poller       poll.Poller   // holds the sockets; nil means the system's best
+	AuthTimeout  time.Duration // for the auth message; 0 means 10 s
+
+	Auth           Authenticator              // nil asks nobody
+	Sessions       session.Config             // its zero value keeps sessions in memory, for this gateway alone
+	SessionBytes   int                        // greatest request for a session; 0 means 64 KiB
+	Delayed        map[time.Duration]*hub.Hub // where clients that may see prices late get them, by how late
+	Addresses      edge.Addresses             // whose word counts for a client's address
+	Origins        edge.Origins               // which pages may connect, beside the gateway's own
+	Opens          int                        // requests a second an address; 0 means no limit
+	AddressSockets int                        // greatest number of sockets an address; 0 means no limit
+	UserSockets    int                        // greatest number of sockets a user, the newest win; 0 means no limit
+	Authenticating int                        // auth messages that are looked at at once; 0 means 256
+
+	StopTimeout time.Duration // for the end of all sockets; 0 means 4 s
+	Poller      poll.Poller   // holds the sockets; nil means the system's best
 }
 
 func (c Config) withDefaults() (Config, error) {
 	for name, v := range map[string]int{
 		"message_bytes": c.MessageBytes, "symbols": c.Symbols, "command_rate": c.CommandRate, "command_burst": c.CommandBurst,
 		"connections": c.Connections, "adaptive queue": c.AdaptiveQ, "every queue": c.EveryQ,
+		"opens": c.Opens, "sockets an address": c.AddressSockets, "sockets a user": c.UserSockets,
 	} {
 		if v < 0 {
 			return c, fmt.Errorf("gateway: %s is %d, want 0 or more", name, v)
@@ -68,8 +85,13 @@ func (c Config) withDefaults() (Config, error) {
 	def(&c.Symbols, 1024)
 	def(&c.CommandRate, 10)
 	def(&c.CommandBurst, 20)
+	def(&c.SessionBytes, 64<<10)
+	def(&c.Authenticating, 256)
 	def(&c.AdaptiveQ, mailbox.AdaptiveLimit)
 	def(&c.EveryQ, mailbox.EveryLimit)
+	if c.Auth == nil {
+		c.Auth = everybody{}
+	}
 	if c.AuthTimeout == 0 {
 		c.AuthTimeout = 10 * time.Second
 	}
@@ -79,22 +101,45 @@ func (c Config) withDefaults() (Config, error) {
 	return c, nil
 }
 
+// everybody is the Authenticator that asks nobody.
+type everybody struct{}
+
+func (everybody) Open() bool { return true }
+
+func (everybody) Key(context.Context, string, string) (session.Identity, error) { return open(), nil }
+
+func (everybody) Token(context.Context, string) (session.Identity, error) { return open(), nil }
+
+func (everybody) Check(_ context.Context, who session.Identity) (session.Identity, error) {
+	return who, nil
+}
+
+func (everybody) Changed() <-chan struct{} { return nil }
+
 // Gateway serves the client protocol over one hub.
 type Gateway struct {
-	cfg     Config
-	hub     *hub.Hub
-	demand  Demand
-	bridges *bridge.Factory
-	poller  poll.Poller
-	log     *slog.Logger
-	metrics *metrics
-	mux     *http.ServeMux
+	cfg      Config
+	hub      *hub.Hub
+	demand   Demand
+	auth     Authenticator
+	sessions *session.Manager
+	users    users
+	opens    *edge.Rates // nil: no limit
+	slots    *semaphore.Weighted
+	bridges  *bridge.Factory
+	poller   poll.Poller
+	log      *slog.Logger
+	audit    audit
+	metrics  *metrics
+	mux      *http.ServeMux
+	tasks    sync.WaitGroup // what is done for clients beside their turns
 
 	mu      sync.Mutex
 	closing bool // no socket may begin
 	sockets sync.WaitGroup
 	open    int
-	ctx     context.Context //nolint:containedctx // the sockets' common fate, which outlives each request
+	from    edge.Counts[netip.Prefix] // sockets by where they come from
+	ctx     context.Context           //nolint:containedctx // the sockets' common fate, which outlives each request
 }
 
 // New makes a gateway.
@@ -103,7 +148,20 @@ func New(cfg Config, h *hub.Hub, demand Demand, log *slog.Logger, reg prometheus
 	if err != nil {
 		return nil, err
 	}
-	g := &Gateway{cfg: cfg, hub: h, demand: demand, log: log, bridges: bridge.NewFactory(h, cfg.Bridge)}
+	g := &Gateway{
+		cfg: cfg, hub: h, demand: demand, auth: cfg.Auth, log: log, audit: audit{log}, bridges: bridge.NewFactory(h, cfg.Bridge),
+		users: users{sockets: map[session.User][]*dialog{}}, slots: semaphore.NewWeighted(int64(cfg.Authenticating)),
+	}
+	sessions := cfg.Sessions
+	sessions.OnRevoke, sessions.Logger = g.revoke, log
+	if g.sessions, err = session.New(sessions); err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
+	if cfg.Opens > 0 {
+		if g.opens, err = edge.NewRates(edge.RatesConfig{PerSecond: cfg.Opens}); err != nil {
+			return nil, fmt.Errorf("gateway: %w", err)
+		}
+	}
 	if g.poller = cfg.Poller; g.poller == nil {
 		if g.poller, err = poll.New(); err != nil {
 			return nil, fmt.Errorf("gateway: %w", err)
@@ -116,6 +174,13 @@ func New(cfg Config, h *hub.Hub, demand Demand, log *slog.Logger, reg prometheus
 	g.mux.HandleFunc("/v1/stream", g.native)
 	g.mux.HandleFunc("/v2/{feed}", g.stock)
 	g.mux.HandleFunc("/v1beta3/crypto/{loc}", g.crypto)
+	g.mux.HandleFunc("POST /v1/sessions", g.rest(g.createSession))
+	g.mux.HandleFunc("OPTIONS /v1/sessions", g.rest(nil))
+	g.mux.HandleFunc("GET /v1/sessions/{id}", g.rest(g.getSession))
+	g.mux.HandleFunc("DELETE /v1/sessions/{id}", g.rest(g.deleteSession))
+	g.mux.HandleFunc("OPTIONS /v1/sessions/{id}", g.rest(nil))
+	g.mux.HandleFunc("/v1/sessions", g.wrongMethod("POST"))
+	g.mux.HandleFunc("/v1/sessions/{id}", g.wrongMethod("GET, DELETE"))
 	g.mux.HandleFunc("/", g.unknown)
 	return g, nil
 }
@@ -146,6 +211,18 @@ func (g *Gateway) Run(ctx context.Context, l net.Listener) error {
 		}
 		return nil
 	})
+	keeping, stopKeeping := context.WithCancel(own)
+	defer stopKeeping()
+	tasks.Go(func() error {
+		if err := g.sessions.Run(keeping); err != nil && !errors.Is(err, context.Canceled) {
+			return fmt.Errorf("sessions: %w", err)
+		}
+		return nil
+	})
+	tasks.Go(func() error {
+		g.follow(running)
+		return nil
+	})
 	tasks.Go(func() error {
 		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve %s: %w", l.Addr(), err)
@@ -164,6 +241,8 @@ func (g *Gateway) Run(ctx context.Context, l net.Listener) error {
 		}
 		g.sockets.Wait() // each ends by itself: its farewell is bounded
 		g.bridges.Wait()
+		g.tasks.Wait()
+		stopKeeping()
 		stopPolling()
 		return err
 	})
@@ -171,23 +250,34 @@ func (g *Gateway) Run(ctx context.Context, l net.Listener) error {
 }
 
 // admit counts a new socket in, or says why not.
-func (g *Gateway) admit() (context.Context, error) {
+func (g *Gateway) admit(from netip.Addr) *problem {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.closing {
-		return nil, errStopping
-	}
-	if g.cfg.Connections > 0 && g.open >= g.cfg.Connections {
-		return nil, errFull
+	busy := problem{Status: http.StatusServiceUnavailable, retryAfter: 5 * time.Second}
+	switch {
+	case g.closing:
+		busy.cause, busy.Detail = "stopping", "the gateway is stopping"
+		return &busy
+	case g.cfg.Connections > 0 && g.open >= g.cfg.Connections:
+		busy.cause, busy.Detail = "over-capacity", "the gateway is at its limit of connections"
+		return &busy
+	case g.cfg.AddressSockets > 0 && !g.from.Add(edge.Network(from), g.cfg.AddressSockets):
+		return &problem{
+			Status: http.StatusTooManyRequests, cause: "address-sockets", retryAfter: 5 * time.Second,
+			Detail: fmt.Sprintf("this address has %d connections, as many as one may", g.cfg.AddressSockets),
+		}
 	}
 	g.open++
 	g.sockets.Add(1)
-	return g.ctx, nil
+	return nil
 }
 
-func (g *Gateway) dismiss() {
+func (g *Gateway) dismiss(from netip.Addr) {
 	g.mu.Lock()
 	g.open--
+	if g.cfg.AddressSockets > 0 {
+		g.from.Remove(edge.Network(from))
+	}
 	g.mu.Unlock()
 	g.sockets.Done()
 }
@@ -197,8 +287,3 @@ func (g *Gateway) close() {
 	g.closing = true
 	g.mu.Unlock()
 }
-
-var (
-	errStopping = errors.New("the gateway is stopping")
-	errFull     = errors.New("the gateway is at its limit of connections")
-)

@@ -427,7 +427,7 @@ func TestRefusalsComeBeforeTheUpgrade(t *testing.T) {
 			{"no version", "GET", "/v1/stream", without("Sec-WebSocket-Version"), 426, "bad-version"},
 			{"no key", "GET", "/v1/stream", without("Sec-WebSocket-Key"), 400, "bad-key"},
 			{"unknown parameter", "GET", "/v1/stream?trade=AAPL", good, 400, "bad-query"},
-			{"credentials in the URL", "GET", "/v1/stream?token=x", good, 400, "bad-query"},
+			{"credentials in the URL", "GET", "/v1/stream?token=x", good, 400, "credentials-in-url"},
 			{"bad delivery", "GET", "/v1/stream?trades=A&delivery=x", good, 400, "bad-query"},
 			{"bad interval", "GET", "/v1/stream?trades=A&delivery=latest&interval_ms=x", good, 400, "bad-query"},
 			{"full", "GET", "/v1/stream", good, 503, "over-capacity"},

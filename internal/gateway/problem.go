@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/lzstock/lzstock/internal/edge"
 )
 
 // problem is an answer that refuses a request: RFC 9457.
@@ -16,16 +18,21 @@ type problem struct {
 	cause      string        // metric label
 	retryAfter time.Duration // 0: none
 	allow      string        // of a 405
+	challenge  bool          // of a 401: says how to authenticate
 }
 
 // refuse answers with a problem document, before any upgrade.
-func (g *Gateway) refuse(w http.ResponseWriter, p problem) {
+func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, p problem) {
 	p.Type = "urn:lzstock:problem:" + p.cause
 	p.Title = http.StatusText(p.Status)
 	g.metrics.refused.WithLabelValues(p.cause).Inc()
+	g.audit.turnedAway(r, g.cfg.Addresses.Of(r), p)
+	g.headers(w, r)
 	h := w.Header()
 	h.Set("Content-Type", "application/problem+json")
-	h.Set("Cache-Control", "no-store")
+	if p.challenge {
+		h.Set("WWW-Authenticate", `Bearer realm="lzstock"`)
+	}
 	if p.retryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(int(p.retryAfter.Seconds())))
 	}
@@ -37,13 +44,35 @@ func (g *Gateway) refuse(w http.ResponseWriter, p problem) {
 		h.Set("Connection", "Upgrade")
 		h.Set("Sec-WebSocket-Version", "13")
 	}
-	w.WriteHeader(p.Status)
-	_ = json.NewEncoder(w).Encode(p) // the client that left does not need it
+	write(w, p.Status, p)
+}
+
+// write sends a JSON document. It is never read as HTML, so nothing is escaped.
+func write(w http.ResponseWriter, status int, v any) {
+	w.WriteHeader(status)
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(v) // the client that left does not need it
 }
 
 func (g *Gateway) unknown(w http.ResponseWriter, r *http.Request) {
-	g.refuse(w, problem{
+	g.refuse(w, r, problem{
 		Status: http.StatusNotFound, cause: "unknown-path",
 		Detail: "no " + r.URL.Path + " here: WebSockets are at /v1/stream, /v2/{feed} and /v1beta3/crypto/{loc}",
 	})
+}
+
+// headers sets what every answer over HTTP has.
+func (g *Gateway) headers(w http.ResponseWriter, r *http.Request) {
+	edge.SecurityHeaders(w.Header(), g.cfg.Addresses.Secure(r))
+}
+
+// wrongMethod answers what a path does not take.
+func (g *Gateway) wrongMethod(allow string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		g.refuse(w, r, problem{
+			Status: http.StatusMethodNotAllowed, cause: "bad-method", allow: allow,
+			Detail: r.Method + " is not for this path: want " + allow,
+		})
+	}
 }

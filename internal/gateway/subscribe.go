@@ -27,7 +27,7 @@ func (d *dialog) subscribe(ctx context.Context, cmd wire.Command) error {
 		}
 	}
 	fresh := d.topics.add(cmd.Topics)
-	d.remember()
+	d.unsaved = d.held != nil
 	// The demand comes after the subscription, so that what upstream answers
 	// finds who waits for it.
 	defer d.g.demand.Acquire(fresh)
@@ -59,7 +59,7 @@ func (d *dialog) grant(cmd *wire.Command) error {
 
 func (d *dialog) unsubscribe(ctx context.Context, cmd wire.Command) error {
 	gone := d.topics.remove(cmd.Topics)
-	d.remember()
+	d.unsaved = d.held != nil
 	defer d.g.demand.Release(gone)
 	ack := d.current(cmd)
 	b := d.bridge

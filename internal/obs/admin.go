@@ -35,6 +35,8 @@ type AdminConfig struct {
 	Title string
 	// Checks must all hold for /readyz to answer 200.
 	Checks []Check
+	// Add registers what the process's parts show and take beside.
+	Add []func(*http.ServeMux)
 }
 
 // Admin is the listener for those who run the process. It has no password: it
@@ -76,6 +78,9 @@ func NewAdmin(c AdminConfig) (*Admin, error) {
 	a.mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	a.mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	a.mux.HandleFunc("POST /debug/pprof/symbol", pprof.Symbol)
+	for _, add := range c.Add {
+		add(a.mux)
+	}
 	return a, nil
 }
 

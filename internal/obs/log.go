@@ -19,6 +19,10 @@ const (
 	LogJSON LogFormat = "json"
 )
 
+// LevelAudit is the level of what is written down about who came and went. It is
+// shown as AUDIT, above info and below warnings.
+const LevelAudit = slog.LevelInfo + 2
+
 // LogConfig is for NewLogger; its zero value is Auto at level info.
 type LogConfig struct {
 	Format LogFormat
@@ -28,7 +32,12 @@ type LogConfig struct {
 // NewLogger returns a logger that writes to w, one record a line. It fails on an
 // unknown format.
 func NewLogger(w io.Writer, c LogConfig) (*slog.Logger, error) {
-	opts := &slog.HandlerOptions{Level: c.Level}
+	opts := &slog.HandlerOptions{Level: c.Level, ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+		if level, ok := a.Value.Any().(slog.Level); ok && len(groups) == 0 && a.Key == slog.LevelKey && level == LevelAudit {
+			return slog.String(slog.LevelKey, "AUDIT")
+		}
+		return a
+	}}
 	switch c.Format {
 	case LogText:
 		return slog.New(slog.NewTextHandler(w, opts)), nil

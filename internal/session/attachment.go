@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// Name gives what operators and logs call the session.
+func (a *Attachment) Name() string { return a.name }
+
 // Session gives the session as it is now.
 func (a *Attachment) Session() Session {
 	a.m.mu.Lock()

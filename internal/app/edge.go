@@ -1,0 +1,132 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+
+	"github.com/lzstock/lzstock/internal/auth"
+	"github.com/lzstock/lzstock/internal/bus"
+	"github.com/lzstock/lzstock/internal/edge"
+	"github.com/lzstock/lzstock/internal/gateway"
+	"github.com/lzstock/lzstock/internal/obs"
+	"github.com/lzstock/lzstock/internal/session"
+)
+
+// Limits that count by user or by address where clients say who they are; where
+// they do not, there are none.
+const (
+	usualUserSockets = 5
+	usualOpens       = 20
+)
+
+// Usual, as a limit by user or address, is the usual one where clients say who they
+// are, and none where they do not.
+const Usual = -1
+
+// EdgeConfig says how clients get to a gateway, and who they must be.
+type EdgeConfig struct {
+	Listen        string // where clients connect
+	TLS           TLS
+	Auth          auth.Config
+	InsecureOpen  bool     // nobody is asked, also on other addresses than loopback
+	Proxies       []string // addresses or networks whose word counts for a client's address
+	ProxyProtocol bool     // the proxies speak the PROXY protocol, version 2
+	Origins       []string // of pages that may connect, beside the gateway's own
+	Sessions      session.Config
+	SessionBus    bus.Config // where sessions are kept for all gateways; without a URL, in memory
+	UserSockets   int        // or Usual
+	Opens         int        // or Usual
+}
+
+// clients opens the listener for clients and completes the gateway's configuration.
+func (b *builder) clients(ctx context.Context, c EdgeConfig, g *gateway.Config) (net.Listener, error) {
+	l, err := listen(ctx, "listen", c.Listen, UsualListen)
+	if err != nil {
+		return nil, err
+	}
+	b.owns(l)
+	a, err := auth.New(c.Auth, b.Logger, b.registry)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.guard(ctx, c, l.Addr(), a.Open()); err != nil {
+		return nil, err
+	}
+	g.Auth = a
+	g.UserSockets, g.Opens = limit(c.UserSockets, usualUserSockets, a.Open()), limit(c.Opens, usualOpens, a.Open())
+	if g.Addresses.Proxies, err = edge.ParsePrefixes(c.Proxies); err != nil {
+		return nil, fmt.Errorf("--trusted-proxies: %w", err)
+	}
+	if g.Origins.Allow, err = edge.ParseOrigins(c.Origins); err != nil {
+		return nil, fmt.Errorf("--origins: %w", err)
+	}
+	g.Origins.Addresses = g.Addresses
+	if g.Sessions, err = b.sessions(ctx, c); err != nil {
+		return nil, err
+	}
+	if c.ProxyProtocol {
+		if len(g.Addresses.Proxies) == 0 {
+			return nil, errors.New("--proxy-protocol needs --trusted-proxies: who else is to be believed?")
+		}
+		l = edge.ProxyProtocol(l, g.Addresses.Proxies)
+	}
+	if l, err = c.TLS.secure(l, b.Logger); err != nil {
+		return nil, err
+	}
+	if !a.Open() {
+		b.add(part{name: "auth", run: a.Run})
+		b.checks = append(b.checks, obs.Check{Name: "auth", Ready: a.Ready})
+	}
+	return l, nil
+}
+
+// guard refuses a gateway that the world reaches and that asks nobody.
+func (b *builder) guard(ctx context.Context, c EdgeConfig, addr net.Addr, open bool) error {
+	switch {
+	case !open || isLoopback(addr):
+	case !c.InsecureOpen:
+		return fmt.Errorf("clients on %s would need no credentials: want --auth keys or --auth jwt, an address on loopback, or --insecure-open where that is meant", addr)
+	default:
+		b.Logger.LogAttrs(ctx, slog.LevelWarn, "clients need no credentials: anybody who reaches this address may connect", slog.String("address", addr.String()))
+	}
+	return nil
+}
+
+func limit(v, usual int, open bool) int {
+	switch {
+	case v != Usual:
+		return v
+	case open:
+		return 0
+	}
+	return usual
+}
+
+// sessions gives where sessions are kept.
+func (b *builder) sessions(ctx context.Context, c EdgeConfig) (session.Config, error) {
+	s := c.Sessions
+	if c.SessionBus.URL == "" {
+		return s, nil
+	}
+	c.SessionBus.Name, c.SessionBus.Logger = "lzstock gateway sessions", b.Logger
+	dctx, cancel := context.WithTimeoutCause(ctx, dialTimeout, fmt.Errorf("no answer within %v; is NATS with JetStream there?", dialTimeout))
+	defer cancel()
+	kv, err := bus.DialKV(dctx, c.SessionBus)
+	if err != nil {
+		return s, fmt.Errorf("sessions: %w", err)
+	}
+	b.owns(kv)
+	b.add(part{
+		name: "session store",
+		run: func(ctx context.Context) error {
+			<-ctx.Done()
+			return nil
+		},
+		close: kv.Close,
+	})
+	s.KV = kv
+	return s, nil
+}
