@@ -101,7 +101,7 @@ nats: ~
 grpc: file:2
 monitor: [m1:1, m2:2]   # belongs to another command
 `)
-	environ := []string{"LZSTOCK_LISTEN=env:1", "LZSTOCK_MAX_SYMBOLS=12", "LZSTOCK_GRPC=", "LZSTOCK_NATS_PASSWORD=secret"}
+	environ := []string{"LZSTOCK_LISTEN=env:1", "LZSTOCK_MAX_SYMBOLS=12", "LZSTOCK_GRPC=", "LZSTOCK_NATS_PASSWORD=swordfish"}
 	code, stdout, stderr := run(t, environ, "--config", file, "config", "print", "up", "--listen", "flag:1", "--log-level=warn")
 	if code != 0 {
 		t.Fatalf("exit code %d: %s", code, stderr)
@@ -123,16 +123,16 @@ monitor: [m1:1, m2:2]   # belongs to another command
 			t.Errorf("want %q in\n%s", want, stdout)
 		}
 	}
-	if strings.Contains(stdout, "monitor:") || strings.Contains(stdout, "secret") {
+	if strings.Contains(stdout, "monitor:") || strings.Contains(stdout, "swordfish") {
 		t.Errorf("a key of another command, or a secret:\n%s", stdout)
 	}
 }
 
 // What config print writes is a configuration file that says the same.
 func TestPrintedConfigurationIsAFile(t *testing.T) {
-	environ := []string{"LZSTOCK_NATS=nats://user:secret@host:4222", "LZSTOCK_MAX_CONNECTIONS=5"}
+	environ := []string{"LZSTOCK_NATS=nats://user:swordfish@host:4222", "LZSTOCK_MAX_CONNECTIONS=5"}
 	_, first, _ := run(t, environ, "config", "print")
-	if strings.Contains(first, "secret") {
+	if strings.Contains(first, "swordfish") {
 		t.Errorf("a password is printed:\n%s", first)
 	}
 	file := write(t, "again.yaml", first)

@@ -24,8 +24,7 @@ func (gatewayCmd) Help() string {
 	return `Examples:
 
     lzstock gateway --listen 127.0.0.1:8080 --monitor 127.0.0.1:7000
-    lzstock gateway --listen 0.0.0.0:8443 --tls-cert cert.pem --tls-key key.pem --auth keys --auth-keys keys.yaml \\
-        --monitor monitor-0:7000,monitor-1:7000 --session-nats nats://nats-0:4222`
+    lzstock gateway --listen 0.0.0.0:8443 --tls-cert cert.pem --tls-key key.pem --auth keys --auth-keys keys.yaml --monitor monitor-0:7000,monitor-1:7000 --session-nats nats://nats-0:4222`
 }
 
 // Run runs a gateway.
