@@ -8,10 +8,8 @@ type fifo struct {
 	ring  []entry
 	start int
 	count int
+	keep  int // the greatest ring that it holds on to while it is empty
 }
-
-// keep is the greatest ring that an empty queue holds on to.
-const keep = 64
 
 func (q *fifo) len() int { return q.count }
 
@@ -31,8 +29,8 @@ func (q *fifo) pop() (entry, bool) {
 	q.ring[q.start] = entry{}
 	q.start = (q.start + 1) & (len(q.ring) - 1)
 	q.count--
-	if q.count == 0 && len(q.ring) > keep {
-		*q = fifo{}
+	if q.count == 0 && len(q.ring) > q.keep {
+		*q = fifo{keep: q.keep}
 	}
 	return e, true
 }

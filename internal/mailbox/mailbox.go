@@ -59,7 +59,10 @@ func New(opts Options) *Mailbox {
 			opts.Limit = EveryLimit
 		}
 	}
-	return &Mailbox{opts: opts, conflating: opts.Mode == Latest}
+	if opts.Keep <= 0 {
+		opts.Keep = defaultKeep
+	}
+	return &Mailbox{opts: opts, conflating: opts.Mode == Latest, queue: fifo{keep: opts.Keep}}
 }
 
 // Resume sets the position after which the topic's events are to follow.
@@ -69,6 +72,7 @@ func (s *Slot) Resume(last market.Seq) { s.last = last }
 // or conflated where the new mode asks for it.
 func (m *Mailbox) SetMode(opts Options, now time.Time) error {
 	m.opts = New(opts).opts
+	m.queue.keep = m.opts.Keep
 	switch {
 	case m.opts.Mode == Latest, m.opts.Mode == Adaptive && m.queue.len() > m.opts.Limit:
 		m.conflate(now)

@@ -34,6 +34,9 @@ const (
 	EveryLimit    = 65536
 )
 
+// defaultKeep is what Options.Keep is without a word.
+const defaultKeep = 64
+
 // Errors of Add, in mode Every.
 var (
 	ErrOverflow = errors.New("more events wait than the mailbox may hold")
@@ -46,4 +49,8 @@ type Options struct {
 	// Limit is the greatest number of events that wait in modes Adaptive and
 	// Every; 0 means the mode's default. Latest holds one event a topic.
 	Limit int
+	// Keep is the greatest number of places that an empty queue holds on to; 0
+	// means 64. A mailbox that fills and empties all the time wants more, one of
+	// thousands that are mostly empty does not.
+	Keep int
 }
