@@ -24,7 +24,7 @@ const (
 	hopSymbols = 100
 	hopRate    = 100_000          // events a second, of the paced runs
 	hopSparse  = 1000             // the same, of the sparse one, whose messages hold one event
-	hopTemplet = time.Second      // of the feed, repeated
+	hopSpan    = time.Second      // of the feed, repeated
 	hopPeriod  = time.Millisecond // the greatest age of a batch, as the bus's batcher has it
 	hopWindow  = 8192             // events on their way at most, of the flat out runs
 	hopAges    = 1 << 16          // batches whose times are known
@@ -50,6 +50,7 @@ func BenchmarkHop(b *testing.B) {
 }
 
 func benchHop(b *testing.B, rate, gateways int) {
+	b.Helper()
 	n := b.N
 	if rate == hopSparse {
 		n = max(1, n*hopSparse/hopRate)
@@ -90,6 +91,7 @@ type hop struct {
 }
 
 func startHop(b *testing.B, gateways int) *hop {
+	b.Helper()
 	s, err := sim.New(sim.Options{Seed: 1, Symbols: hopSymbols, Rate: hopRate}, time.Unix(1_723_161_600, 0))
 	if err != nil {
 		b.Fatal(err)
@@ -97,7 +99,7 @@ func startHop(b *testing.B, gateways int) *hop {
 	h := &hop{b: b, log: &hopLog{messages: make(chan monitor.Message, 64)}}
 	for first := s.Next(); ; {
 		e := s.Next()
-		if e.Time().Sub(first.Time()) >= hopTemplet {
+		if e.Time().Sub(first.Time()) >= hopSpan {
 			break
 		}
 		h.model = append(h.model, e)
@@ -184,7 +186,7 @@ func (h *hop) batch(from, size int) []market.Event {
 	out := make([]market.Event, size)
 	for i := range out {
 		e := h.model[(from+i)%len(h.model)]
-		later := hopTemplet * time.Duration((from+i)/len(h.model))
+		later := hopSpan * time.Duration((from+i)/len(h.model))
 		if e.Trade != nil {
 			t := *e.Trade
 			t.Time = t.Time.Add(later)
