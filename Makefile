@@ -9,6 +9,10 @@ TOOL := go tool -modfile=tools/go.mod
 FUZZTIME ?= 10s
 BENCH ?= .
 COMPARE ?=
+PROFILE ?= .profile
+CLIENTS ?= 1000
+RATE ?= 2000
+DURATION ?= 25s
 
 # The race detector needs a C compiler on most systems; without one the tests run plain.
 RACE := $(if $(shell command -v "$$(go env CC)"),-race)
@@ -69,3 +73,7 @@ bench: ## Run the benchmarks that match BENCH (all)
 .PHONY: bench-compare
 bench-compare: ## Compare LZStock with the baselines in bench/, and write the tables into docs/benchmarks.md
 	cd bench && go run ./compare -update ../docs/benchmarks.md $(COMPARE)
+
+.PHONY: profile
+profile: ## Profile a gateway under load into PROFILE (.profile); CLIENTS, RATE and DURATION say how much
+	cd bench && go run ./profile -out '$(abspath $(PROFILE))' -clients $(CLIENTS) -rate $(RATE) -duration $(DURATION)

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/lzstock/lzstock/internal/bench/report"
+
+	"github.com/lzstock/lzstock/bench/internal/process"
 )
 
 // options are the flags.
@@ -147,17 +149,17 @@ func choose(only string) ([]contestant, error) {
 // work lets the contestants have their turns under one load, and gives each one's
 // reports.
 func (r *runner) work(ctx context.Context, w work, list []contestant, rounds int) (map[string][]*report.Report, error) {
-	monitor, err := address(ctx)
+	monitor, err := process.Address(ctx)
 	if err != nil {
 		return nil, err
 	}
-	prices, err := r.start(ctx, "up", filepath.Join(r.dir, "lzstock"), "--log-level", "error", "up",
+	prices, err := process.Start(ctx, "up", filepath.Join(r.dir, "lzstock"), "--log-level", "error", "up",
 		"--source", fmt.Sprintf("sim?symbols=%d&rate=%d", universe, w.rate), "--listen", "127.0.0.1:0", "--admin", "off", "--grpc", monitor)
 	if err != nil {
 		return nil, err
 	}
-	defer prices.stop()
-	if err := prices.listens(ctx, monitor); err != nil {
+	defer prices.Stop()
+	if err := prices.Listens(ctx, monitor); err != nil {
 		return nil, err
 	}
 	out := map[string][]*report.Report{}
@@ -177,21 +179,21 @@ func (r *runner) work(ctx context.Context, w work, list []contestant, rounds int
 
 // turn puts the load on one contestant.
 func (r *runner) turn(ctx context.Context, w work, c contestant, monitor string) (rep *report.Report, err error) {
-	listen, err := address(ctx)
+	listen, err := process.Address(ctx)
 	if err != nil {
 		return nil, err
 	}
-	admin, err := address(ctx)
+	admin, err := process.Address(ctx)
 	if err != nil {
 		return nil, err
 	}
 	command := c.command(r.dir, listen, admin, monitor)
-	p, err := r.start(ctx, c.key, command...)
+	p, err := process.Start(ctx, c.key, command...)
 	if err != nil {
 		return nil, err
 	}
-	defer p.stop()
-	if err := errors.Join(p.listens(ctx, listen), p.ready(ctx, admin)); err != nil {
+	defer p.Stop()
+	if err := errors.Join(p.Listens(ctx, listen), p.Ready(ctx, admin)); err != nil {
 		return nil, err
 	}
 	return r.bench(ctx, w, listen, admin)

@@ -15,6 +15,7 @@ import (
 	pb "github.com/lzstock/lzstock/internal/gen/lzstock/v1"
 	"github.com/lzstock/lzstock/internal/hub"
 	"github.com/lzstock/lzstock/internal/mailbox"
+	"github.com/lzstock/lzstock/internal/marketpb"
 	"github.com/lzstock/lzstock/market"
 )
 
@@ -67,7 +68,10 @@ func (m *Monitor) Run(ctx context.Context) error {
 
 // life reads one epoch of the bus.
 func (m *Monitor) life(ctx context.Context) error {
-	h, err := hub.New(hub.Config{Shards: m.cfg.Shards, History: m.cfg.History, Open: true})
+	h, err := hub.New(hub.Config{
+		Shards: m.cfg.Shards, History: m.cfg.History, Open: true,
+		Encode: func(dst []byte, _ int, e *market.Event) []byte { return marketpb.AppendBody(dst, e) },
+	})
 	if err != nil {
 		return fmt.Errorf("monitor: %w", err)
 	}

@@ -100,6 +100,7 @@ func (s *sink) takeSnapshots(box *mailbox.Mailbox, f *frame) {
 // that conflates is emptied: it asks for that.
 func takeEvents(box *mailbox.Mailbox, f *frame) {
 	all := box.Conflating()
+	f.events = make([]mailbox.Delivery, 0, min(box.Len(), frameEvents+market.BatchLimit))
 	for {
 		next, ok := box.Peek()
 		if n := len(f.events); ok && !all && n >= frameEvents && f.events[n-1].Item.Event().Seq != next {

@@ -204,7 +204,7 @@ func (w *watch) messages(f *frame) iter.Seq[*pb.WatchResponse] {
 			}
 		}
 		for part := range parts(f.events) {
-			if !yield(&pb.WatchResponse{Kind: &pb.WatchResponse_Batch{Batch: &pb.EventBatch{Events: events(part)}}}) {
+			if !yield(batch(part)) {
 				return
 			}
 		}
@@ -235,6 +235,28 @@ func parts(list []mailbox.Delivery) iter.Seq[[]mailbox.Delivery] {
 	}
 }
 
+// batch gives the message with live events. Their encoding is made once, for all
+// streams, and goes into the message as it is.
+func batch(list []mailbox.Delivery) *pb.WatchResponse {
+	size := 0
+	for _, d := range list {
+		size += marketpb.BatchEventSize(d.Item.Body(0), d.Prev, standsFor(d))
+	}
+	data := marketpb.AppendBatchHead(nil, size)
+	for _, d := range list {
+		data = marketpb.AppendBatchEvent(data, d.Item.Body(0), d.Prev, standsFor(d))
+	}
+	return marketpb.Encoded(data)
+}
+
+// standsFor gives the protobuf form of how many events a delivery stands for.
+func standsFor(d mailbox.Delivery) uint32 {
+	if d.Merged > 1 {
+		return d.Merged
+	}
+	return 0
+}
+
 // events gives the protobuf form of what leaves a mailbox.
 func events(list []mailbox.Delivery) []*pb.Event {
 	out := make([]*pb.Event, len(list))
@@ -242,10 +264,7 @@ func events(list []mailbox.Delivery) []*pb.Event {
 	for i, d := range list {
 		m := &slab[i]
 		marketpb.Fill(m, d.Item.Event())
-		m.Prev, m.Merged = uint64(d.Prev), 0
-		if d.Merged > 1 {
-			m.Merged = d.Merged
-		}
+		m.Prev, m.Merged = uint64(d.Prev), standsFor(d)
 		out[i] = m
 	}
 	return out

@@ -46,7 +46,8 @@ type AdminConfig struct {
 //	/metrics     for Prometheus
 //	/healthz     200 while the process serves
 //	/readyz      200 where all checks hold, 503 with the reasons where not
-//	/debug/pprof profiles
+//	/debug/pprof profiles; mutex and block want ?seconds=10, as only then the
+//	             runtime samples them
 type Admin struct {
 	config AdminConfig
 	mux    *http.ServeMux
@@ -73,6 +74,8 @@ func NewAdmin(c AdminConfig) (*Admin, error) {
 	a.mux.HandleFunc("GET /healthz", healthz)
 	a.mux.HandleFunc("GET /readyz", a.readyz)
 	a.mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	a.mux.Handle("GET /debug/pprof/mutex", newMutexProfile())
+	a.mux.Handle("GET /debug/pprof/block", newBlockProfile())
 	a.mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 	a.mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	a.mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
@@ -166,6 +169,7 @@ const indexPage = `<!doctype html>
 <li><a href="/metrics">/metrics</a>: for Prometheus</li>
 <li><a href="/healthz">/healthz</a>: the process serves</li>
 <li><a href="/readyz">/readyz</a>: what must hold for it to be ready</li>
-<li><a href="/debug/pprof/">/debug/pprof</a>: profiles</li>
+<li><a href="/debug/pprof/">/debug/pprof</a>: profiles; of mutexes and of blocking in the next seconds:
+<a href="/debug/pprof/mutex?seconds=10">mutex?seconds=10</a>, <a href="/debug/pprof/block?seconds=10">block?seconds=10</a></li>
 </ul></body></html>
 `

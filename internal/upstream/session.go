@@ -58,6 +58,7 @@ type happening struct {
 // goroutine.
 type message struct {
 	*pb.WatchResponse
+	read   bool // by the codec: a batch, and events are its
 	events []market.Event
 	topics []market.Topic
 }
@@ -128,7 +129,7 @@ func (c *Client) exchange(ctx context.Context, s *session, monitor pb.MarketMoni
 	var sender sync.WaitGroup
 	defer sender.Wait()
 	defer cancel()
-	stream, err := monitor.Watch(ctx)
+	stream, err := monitor.Watch(ctx, reading())
 	if err != nil {
 		return err
 	}
@@ -137,16 +138,15 @@ func (c *Client) exchange(ctx context.Context, s *session, monitor pb.MarketMoni
 		return context.Cause(ctx)
 	}
 	for {
-		m, err := stream.Recv()
-		if err != nil {
+		m := &message{}
+		if err := stream.RecvMsg(m); err != nil {
 			return err
 		}
 		first()
-		read, err := decode(m)
-		if err != nil {
+		if err := m.decode(); err != nil {
 			return err
 		}
-		if !c.tell(ctx, happening{session: s, message: read}) {
+		if !c.tell(ctx, happening{session: s, message: m}) {
 			return context.Cause(ctx)
 		}
 	}
@@ -170,8 +170,7 @@ func (c *Client) send(ctx context.Context, s *session, stream grpc.BidiStreaming
 }
 
 // decode reads the parts of a message, and refuses what cannot be right.
-func decode(m *pb.WatchResponse) (*message, error) {
-	out := &message{WatchResponse: m}
+func (m *message) decode() error {
 	var err error
 	switch k := m.GetKind().(type) {
 	case *pb.WatchResponse_Welcome:
@@ -179,13 +178,15 @@ func decode(m *pb.WatchResponse) (*message, error) {
 			err = errors.New("a welcome without an epoch")
 		}
 	case *pb.WatchResponse_Snapshots:
-		if out.events, err = marketpb.FromEvents(k.Snapshots.GetEvents()); err == nil {
-			out.topics, err = marketpb.FromTopics(k.Snapshots.GetTopics())
+		if m.events, err = marketpb.FromEvents(k.Snapshots.GetEvents()); err == nil {
+			m.topics, err = marketpb.FromTopics(k.Snapshots.GetTopics())
 		}
 	case *pb.WatchResponse_Batch:
-		out.events, err = marketpb.FromEvents(k.Batch.GetEvents())
+		if !m.read {
+			m.events, err = marketpb.FromEvents(k.Batch.GetEvents())
+		}
 	case *pb.WatchResponse_Gap:
-		out.topics, err = marketpb.FromTopics(k.Gap.GetTopics())
+		m.topics, err = marketpb.FromTopics(k.Gap.GetTopics())
 		if r := k.Gap.GetReason(); err == nil && r != pb.Gap_REASON_EXPIRED && r != pb.Gap_REASON_EPOCH {
 			err = fmt.Errorf("a gap of reason %s", r)
 		}
@@ -198,16 +199,16 @@ func decode(m *pb.WatchResponse) (*message, error) {
 		err = errors.New("a message of no kind that is known")
 	}
 	var last market.Seq
-	for i := range out.events {
-		if e := &out.events[i]; err == nil && (e.Seq == 0 || e.Seq < last) {
+	for i := range m.events {
+		if e := &m.events[i]; err == nil && (e.Seq == 0 || e.Seq < last) {
 			err = fmt.Errorf("event %d is at %d, after one at %d: want ascending positions", i, e.Seq, last)
 		}
-		last = out.events[i].Seq
+		last = m.events[i].Seq
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errProtocol, err)
+		return fmt.Errorf("%w: %w", errProtocol, err)
 	}
-	return out, nil
+	return nil
 }
 
 // reasonOf gives the metric's label for the end of a session.
