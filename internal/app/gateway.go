@@ -53,7 +53,7 @@ func (t TLS) secure(l net.Listener, log *slog.Logger) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	return tls.NewListener(poll.Listen(l), pair.Server()), nil
+	return tls.NewListener(poll.Listen(l), pair.Server("http/1.1")), nil
 }
 
 // Gateway runs a gateway until ctx ends.

@@ -2,16 +2,20 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"net"
 	"os"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 
 	"github.com/lzstock/lzstock/internal/bus"
+	"github.com/lzstock/lzstock/internal/certs"
 	"github.com/lzstock/lzstock/internal/ingest"
 	"github.com/lzstock/lzstock/internal/monitor"
 	"github.com/lzstock/lzstock/internal/obs"
@@ -25,9 +29,42 @@ const grpcGrace = time.Second
 // MonitorConfig configures a Market Monitor's process.
 type MonitorConfig struct {
 	GRPC    string // address to serve gRPC on
+	TLS     MonitorTLS
 	Admin   string // Auto, Off or an address
 	Replica string // name in logs; empty means HOSTNAME:PORT
 	Bus     BusConfig
+}
+
+// MonitorTLS secures the gRPC services. Its zero value leaves them in the clear.
+type MonitorTLS struct {
+	TLS
+	// ClientCA is a file with the certificates that sign those of callers, PEM;
+	// with it, nobody else may call.
+	ClientCA string
+}
+
+// options gives the gRPC server's credentials.
+func (t MonitorTLS) options(log *slog.Logger) ([]grpc.ServerOption, error) {
+	switch {
+	case (t.CertFile == "") != (t.KeyFile == ""):
+		return nil, errors.New("--grpc-cert and --grpc-key belong together: one of them is missing")
+	case t.CertFile == "" && t.ClientCA != "":
+		return nil, errors.New("--grpc-client-ca needs --grpc-cert and --grpc-key: who wants certificates must show one")
+	case t.CertFile == "":
+		return nil, nil
+	}
+	pair, err := certs.Load(t.CertFile, t.KeyFile, log)
+	if err != nil {
+		return nil, err
+	}
+	c := pair.Server("h2")
+	if t.ClientCA != "" {
+		if c.ClientCAs, err = certs.Trust(t.ClientCA); err != nil {
+			return nil, err
+		}
+		c.ClientAuth = tls.RequireAndVerifyClientCert
+	}
+	return []grpc.ServerOption{grpc.Creds(credentials.NewTLS(c))}, nil
 }
 
 // Monitor runs a Market Monitor, with the Ingest service beside it, until ctx
@@ -51,7 +88,11 @@ func Monitor(ctx context.Context, p Process, c MonitorConfig) error {
 		if err != nil {
 			return err
 		}
-		if err := b.monitor(js, l, c.Replica); err != nil {
+		secured, err := c.TLS.options(b.Logger)
+		if err != nil {
+			return err
+		}
+		if err := b.monitor(js, l, c.Replica, secured...); err != nil {
 			return err
 		}
 		return b.say("The Market Monitor serves gRPC on %s\n%s", l.Addr(), adminLine(admin))
@@ -59,7 +100,7 @@ func Monitor(ctx context.Context, p Process, c MonitorConfig) error {
 }
 
 // monitor adds a Market Monitor over the bus, and the gRPC server in front of it.
-func (b *builder) monitor(js *bus.JetStream, l net.Listener, replica string) error {
+func (b *builder) monitor(js *bus.JetStream, l net.Listener, replica string, opts ...grpc.ServerOption) error {
 	if replica == "" {
 		replica = replicaName(l.Addr())
 	}
@@ -73,6 +114,7 @@ func (b *builder) monitor(js *bus.JetStream, l net.Listener, replica string) err
 	}
 	srv := monitor.NewServer(m, monitor.ServerConfig{
 		Grace:    grpcGrace,
+		Options:  opts,
 		Services: []func(grpc.ServiceRegistrar){in.Register},
 	})
 	b.add(part{name: "monitor", run: m.Run})

@@ -59,18 +59,23 @@ func stampOf(certFile, keyFile string) stamp {
 	return stamp{of(certFile), of(keyFile)}
 }
 
-// Server makes the TLS configuration of a server that shows the pair and speaks
-// HTTP/1.1, which WebSockets begin with.
-func (p *Pair) Server() *tls.Config {
+// Server makes the TLS configuration of a server that shows the pair and speaks a
+// protocol, such as http/1.1.
+func (p *Pair) Server(protocol string) *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
-		NextProtos: []string{"http/1.1"},
+		NextProtos: []string{protocol},
 		// A write is a frame of what is newest: small records would only make it longer.
 		DynamicRecordSizingDisabled: true,
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			return p.current(hello.Context()), nil
 		},
 	}
+}
+
+// Client gives the pair to who asks a client for a certificate.
+func (p *Pair) Client(asks *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	return p.current(asks.Context()), nil
 }
 
 // Trust reads the certificates that are trusted in place of the system's, PEM.

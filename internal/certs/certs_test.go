@@ -18,7 +18,7 @@ func shown(t *testing.T, p *Pair) int64 {
 	p.mu.Lock()
 	p.looked = time.Time{}
 	p.mu.Unlock()
-	c, err := p.Server().GetCertificate(&tls.ClientHelloInfo{})
+	c, err := p.Server("http/1.1").GetCertificate(&tls.ClientHelloInfo{})
 	if err != nil {
 		t.Fatal(err)
 	}

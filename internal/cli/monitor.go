@@ -4,7 +4,10 @@ import "github.com/lzstock/lzstock/internal/app"
 
 // monitorCmd is `lzstock monitor`.
 type monitorCmd struct {
-	Grpc string `default:"127.0.0.1:7000" help:"Where gateways, publishers and other services connect by gRPC." placeholder:"ADDR"`
+	Grpc         string `default:"127.0.0.1:7000" help:"Where gateways, publishers and other services connect by gRPC." placeholder:"ADDR"`
+	GrpcCert     string `help:"Certificate that callers are shown, PEM; read anew when it changes. With it, they connect by TLS." placeholder:"FILE"`
+	GrpcKey      string `help:"The certificate's key, PEM." placeholder:"FILE"`
+	GrpcClientCa string `help:"Certificates that sign those of callers, PEM; with it, nobody else may call." placeholder:"FILE"`
 	adminFlags
 	Replica string `help:"Name of this monitor in logs; by default HOSTNAME:PORT." placeholder:"NAME"`
 	externalBus
@@ -23,6 +26,6 @@ func (monitorCmd) Help() string {
 // Run runs a Market Monitor.
 func (c monitorCmd) Run(p *process) error {
 	return app.Monitor(p.ctx, p.app(), app.MonitorConfig{
-		GRPC: c.Grpc, Admin: c.Admin, Replica: c.Replica, Bus: c.bus(),
+		GRPC: c.Grpc, TLS: app.MonitorTLS{TLS: app.TLS{CertFile: c.GrpcCert, KeyFile: c.GrpcKey}, ClientCA: c.GrpcClientCa}, Admin: c.Admin, Replica: c.Replica, Bus: c.bus(),
 	})
 }

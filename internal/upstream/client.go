@@ -84,7 +84,7 @@ func New(cfg Config, sink Sink, logger *slog.Logger, registry prometheus.Registe
 	if c.logger == nil {
 		c.logger = slog.New(slog.DiscardHandler)
 	}
-	if c.dial, c.scheme, err = c.cfg.dialOptions(); err != nil {
+	if c.dial, c.scheme, err = c.cfg.dialOptions(logger); err != nil {
 		return nil, err
 	}
 	if c.metrics, err = newMetrics(registry); err != nil {

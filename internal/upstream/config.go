@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"time"
 
@@ -88,10 +89,10 @@ const (
 )
 
 // dialOptions gives what a connection needs, and the scheme of its target.
-func (c *Config) dialOptions() (opts []grpc.DialOption, scheme string, err error) {
+func (c *Config) dialOptions(log *slog.Logger) (opts []grpc.DialOption, scheme string, err error) {
 	creds := insecure.NewCredentials()
 	if c.TLS != nil {
-		config, err := c.TLS.config()
+		config, err := c.TLS.config(log)
 		if err != nil {
 			return nil, "", fmt.Errorf("upstream: %w", err)
 		}
@@ -111,7 +112,7 @@ func (c *Config) dialOptions() (opts []grpc.DialOption, scheme string, err error
 	return opts, "dns:///", nil
 }
 
-func (t *TLS) config() (*tls.Config, error) {
+func (t *TLS) config(log *slog.Logger) (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
 	if t.CAFile != "" {
 		pool, err := certs.Trust(t.CAFile)
@@ -124,11 +125,11 @@ func (t *TLS) config() (*tls.Config, error) {
 		return nil, errors.New("a certificate needs its key, and a key its certificate")
 	}
 	if t.CertFile != "" {
-		pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
+		pair, err := certs.Load(t.CertFile, t.KeyFile, log)
 		if err != nil {
-			return nil, fmt.Errorf("read the certificate: %w", err)
+			return nil, err
 		}
-		c.Certificates = []tls.Certificate{pair}
+		c.GetClientCertificate = pair.Client
 	}
 	return c, nil
 }
