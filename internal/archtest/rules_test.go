@@ -27,7 +27,7 @@ var longAllowed = map[string]string{}
 
 // core are the packages that know no transport. They may know each other, and
 // of the rest of the project nothing.
-var core = []string{"market", "internal/wire", "internal/mailbox", "internal/hub", "internal/bridge", "internal/session"}
+var core = []string{"market", "internal/wire", "internal/mailbox", "internal/hub", "internal/bridge", "internal/session", "internal/delay"}
 
 // coreForeign are import paths that the core must not use, with all below them.
 var coreForeign = []string{
