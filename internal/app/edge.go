@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"time"
 
 	"github.com/lzstock/lzstock/internal/auth"
 	"github.com/lzstock/lzstock/internal/bus"
@@ -36,9 +37,10 @@ type EdgeConfig struct {
 	ProxyProtocol bool     // the proxies speak the PROXY protocol, version 2
 	Origins       []string // of pages that may connect, beside the gateway's own
 	Sessions      session.Config
-	SessionBus    bus.Config // where sessions are kept for all gateways; without a URL, in memory
-	UserSockets   int        // or Usual
-	Opens         int        // or Usual
+	SessionBus    bus.Config      // where sessions are kept for all gateways; without a URL, in memory
+	UserSockets   int             // or Usual
+	Opens         int             // or Usual
+	Delayed       []time.Duration // how late prices may be had by those who may not see them earlier
 }
 
 // clients opens the listener for clients and completes the gateway's configuration.

@@ -10,7 +10,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/lzstock/lzstock/internal/certs"
+	"github.com/lzstock/lzstock/internal/delay"
 	"github.com/lzstock/lzstock/internal/gateway"
 	"github.com/lzstock/lzstock/internal/hub"
 	"github.com/lzstock/lzstock/internal/obs"
@@ -71,7 +74,7 @@ func Gateway(ctx context.Context, p Process, c GatewayConfig) error {
 		if err != nil {
 			return err
 		}
-		if err := b.gateway(l, upstream.Config{Monitors: c.Monitors, TLS: c.Upstream}, c.Gateway); err != nil {
+		if err := b.gateway(l, upstream.Config{Monitors: c.Monitors, TLS: c.Upstream}, c.Gateway, c.Edge.Delayed...); err != nil {
 			return err
 		}
 		return b.say("The gateway serves clients on %s%s/v1/stream\n%s", c.Edge.TLS.scheme(), reachable(l.Addr()), adminLine(admin))
@@ -79,14 +82,22 @@ func Gateway(ctx context.Context, p Process, c GatewayConfig) error {
 }
 
 // gateway adds a gateway on l, its hub, and the one stream that fills it.
-func (b *builder) gateway(l net.Listener, from upstream.Config, c gateway.Config) error {
-	h, err := hub.New(hub.Config{Encode: func(dst []byte, format int, e *market.Event) []byte {
-		return wire.AppendEvent(dst, wire.Format(format), e)
-	}})
+func (b *builder) gateway(l net.Listener, from upstream.Config, c gateway.Config, late ...time.Duration) error {
+	h, err := newGatewayHub()
 	if err != nil {
 		return err
 	}
-	sink := &gatewaySink{Hub: h}
+	b.add(part{name: "hub", run: h.Run})
+	sinks := []delay.Sink{h}
+	c.Delayed = map[time.Duration]gateway.Late{}
+	for _, by := range late {
+		l, err := b.late(by, &c)
+		if err != nil {
+			return err
+		}
+		sinks = append(sinks, l)
+	}
+	sink := &gatewaySink{Sink: delay.Fan(sinks...)}
 	up, err := upstream.New(from, sink, b.Logger, b.registry)
 	if err != nil {
 		return err
@@ -97,15 +108,54 @@ func (b *builder) gateway(l net.Listener, from upstream.Config, c gateway.Config
 	}
 	b.checks = append(b.checks, obs.Check{Name: "upstream", Ready: sink.ready})
 	b.admins = append(b.admins, g.Admin)
-	b.add(part{name: "hub", run: h.Run})
 	b.add(part{name: "upstream", run: up.Run})
 	b.add(part{name: "gateway", run: func(ctx context.Context) error { return g.Run(ctx, l) }})
 	return nil
 }
 
-// gatewaySink is the hub as upstream fills it, and remembers the feed's state.
+func newGatewayHub() (*hub.Hub, error) {
+	return hub.New(hub.Config{Encode: func(dst []byte, format int, e *market.Event) []byte {
+		return wire.AppendEvent(dst, wire.Format(format), e)
+	}})
+}
+
+// late adds what shows prices late, for those who may not see them earlier.
+func (b *builder) late(by time.Duration, c *gateway.Config) (*delay.Line, error) {
+	h, err := newGatewayHub()
+	if err != nil {
+		return nil, err
+	}
+	line, err := delay.New(by, h, delay.Config{})
+	if err != nil {
+		return nil, fmt.Errorf("--delayed: %w", err)
+	}
+	if _, twice := c.Delayed[by]; twice {
+		return nil, fmt.Errorf("--delayed: %v comes twice", by)
+	}
+	c.Delayed[by] = gateway.Late{Hub: h, Epoch: func() market.Epoch { return line.Position().Epoch }}
+	labels := prometheus.Labels{"by": by.String()}
+	for _, m := range []struct {
+		name, help string
+		value      func(delay.Stats) float64
+	}{
+		{"waiting_events", "Events that wait until they may be shown.", func(s delay.Stats) float64 { return float64(s.Waiting) }},
+		{"merged_events", "Events that gave way to later ones because too many waited.", func(s delay.Stats) float64 { return float64(s.Merged) }},
+		{"lost_events", "Events that were given up, and announced, because too many waited.", func(s delay.Stats) float64 { return float64(s.Lost) }},
+	} {
+		g := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lzstock_delay_" + m.name, Help: m.help, ConstLabels: labels},
+			func() float64 { return m.value(line.Stats()) })
+		if err := b.registry.Register(g); err != nil {
+			return nil, fmt.Errorf("register metrics: %w", err)
+		}
+	}
+	b.add(part{name: "hub of prices " + by.String() + " late", run: h.Run})
+	b.add(part{name: "line of prices " + by.String() + " late", run: line.Run})
+	return line, nil
+}
+
+// gatewaySink is what upstream fills, and remembers the feed's state.
 type gatewaySink struct {
-	*hub.Hub
+	delay.Sink
 	feed atomic.Pointer[market.Feed] // as it was told last
 	live atomic.Bool                 // it was live once
 }
@@ -116,7 +166,7 @@ func (s *gatewaySink) Feed(ctx context.Context, feed market.Feed) error {
 	if feed.State == market.FeedLive {
 		s.live.Store(true)
 	}
-	return s.Hub.Feed(ctx, feed)
+	return s.Sink.Feed(ctx, feed)
 }
 
 // ready is lasting: a feed that is stale for a moment, because a monitor starts

@@ -64,7 +64,7 @@ func Up(ctx context.Context, p Process, c UpConfig) error {
 		if c.Gateway.StopTimeout == 0 {
 			c.Gateway.StopTimeout = upGatewayStop
 		}
-		if err := b.gateway(clients, upstream.Config{Monitors: []string{reachable(services.Addr())}}, c.Gateway); err != nil {
+		if err := b.gateway(clients, upstream.Config{Monitors: []string{reachable(services.Addr())}}, c.Gateway, c.Edge.Delayed...); err != nil {
 			return err
 		}
 		return b.say("%s", banner(c.Source, c.Edge.TLS.scheme()+reachable(clients.Addr()), services.Addr(), admin))

@@ -54,16 +54,17 @@ type edgeFlags struct {
 	TlsKey  string `help:"The certificate's key, PEM." placeholder:"FILE"`
 
 	authFlags      `group:"Clients:"`
-	InsecureOpen   bool     `group:"Clients:" help:"Ask nobody for credentials, also where other machines reach the address."`
-	Origins        []string `group:"Clients:" help:"Origins of web pages that may connect, beside the gateway's own: https://app.example.com, https://*.example.com, null, or * for all." placeholder:"ORIGIN,..."`
-	TrustedProxies []string `group:"Clients:" help:"Addresses or networks of proxies that are believed when they say who the client is (Forwarded, X-Forwarded-For)." placeholder:"ADDR,..."`
-	ProxyProtocol  bool     `group:"Clients:" help:"The trusted proxies speak the PROXY protocol, version 2; nobody else may connect."`
-	UserSockets    int      `group:"Clients:" default:"-1" help:"Greatest number of sockets of a user, the newest win; 0 is no limit, -1 is 5 where clients say who they are." placeholder:"N"`
-	AddressRate    int      `group:"Clients:" default:"-1" help:"Requests that an address may send a second; 0 is no limit, -1 is 20 where clients say who they are." placeholder:"N"`
-	AddressSockets int      `group:"Clients:" default:"0" help:"Greatest number of sockets of an address; 0 is no limit." placeholder:"N"`
-	UserSessions   int      `group:"Clients:" default:"0" help:"Greatest number of sessions of a user; 0 is 16." placeholder:"N"`
-	MaxSessions    int      `group:"Clients:" default:"0" help:"Greatest number of sessions; 0 is 100,000." placeholder:"N"`
-	SessionNats    string   `group:"Clients:" help:"NATS servers that keep the sessions of several gateways, reached with the NATS flags; without, they are in memory and end with this process." placeholder:"URL"`
+	InsecureOpen   bool            `group:"Clients:" help:"Ask nobody for credentials, also where other machines reach the address."`
+	Origins        []string        `group:"Clients:" help:"Origins of web pages that may connect, beside the gateway's own: https://app.example.com, https://*.example.com, null, or * for all." placeholder:"ORIGIN,..."`
+	TrustedProxies []string        `group:"Clients:" help:"Addresses or networks of proxies that are believed when they say who the client is (Forwarded, X-Forwarded-For)." placeholder:"ADDR,..."`
+	ProxyProtocol  bool            `group:"Clients:" help:"The trusted proxies speak the PROXY protocol, version 2; nobody else may connect."`
+	UserSockets    int             `group:"Clients:" default:"-1" help:"Greatest number of sockets of a user, the newest win; 0 is no limit, -1 is 5 where clients say who they are." placeholder:"N"`
+	AddressRate    int             `group:"Clients:" default:"-1" help:"Requests that an address may send a second; 0 is no limit, -1 is 20 where clients say who they are." placeholder:"N"`
+	AddressSockets int             `group:"Clients:" default:"0" help:"Greatest number of sockets of an address; 0 is no limit." placeholder:"N"`
+	UserSessions   int             `group:"Clients:" default:"0" help:"Greatest number of sessions of a user; 0 is 16." placeholder:"N"`
+	MaxSessions    int             `group:"Clients:" default:"0" help:"Greatest number of sessions; 0 is 100,000." placeholder:"N"`
+	Delayed        []time.Duration `group:"Clients:" help:"How late prices are for those whose credentials say so, such as 15m; what waits so long takes memory." placeholder:"TIME,..."`
+	SessionNats    string          `group:"Clients:" help:"NATS servers that keep the sessions of several gateways, reached with the NATS flags; without, they are in memory and end with this process." placeholder:"URL"`
 }
 
 // edge makes the edge's configuration; nats says how to reach the sessions' store.
@@ -76,7 +77,7 @@ func (f edgeFlags) edge(nats natsFlags) (app.EdgeConfig, error) {
 		Listen: f.Listen, TLS: app.TLS{CertFile: f.TlsCert, KeyFile: f.TlsKey}, Auth: a, InsecureOpen: f.InsecureOpen,
 		Proxies: f.TrustedProxies, ProxyProtocol: f.ProxyProtocol, Origins: f.Origins,
 		Sessions:   session.Config{PerUser: f.UserSessions, Total: f.MaxSessions},
-		SessionBus: nats.nats(f.SessionNats), UserSockets: f.UserSockets, Opens: f.AddressRate,
+		SessionBus: nats.nats(f.SessionNats), UserSockets: f.UserSockets, Opens: f.AddressRate, Delayed: f.Delayed,
 	}, nil
 }
 

@@ -74,7 +74,7 @@ func (d *dialog) settle(ctx context.Context, c credentials, cmd wire.Command, re
 // welcome lets a client in that has just said who it is, and subscribes to what it
 // asked for in its URL.
 func (d *dialog) welcome(ctx context.Context, who session.Identity) error {
-	if h := d.g.cfg.Delayed[who.Grant.Delay]; h != nil {
+	if h := d.g.hubOf(&who); h != nil {
 		if err := d.bridge.Move(ctx, h, d.mailbox()); err != nil {
 			return err
 		}
@@ -209,7 +209,15 @@ func (g *Gateway) hubOf(who *session.Identity) *hub.Hub {
 	if who == nil {
 		return nil
 	}
-	return g.cfg.Delayed[who.Grant.Delay]
+	return g.cfg.Delayed[who.Grant.Delay].Hub
+}
+
+// epochOf gives the epoch of what a client is shown.
+func (g *Gateway) epochOf(who *session.Identity) market.Epoch {
+	if who != nil && who.Grant.Delay > 0 {
+		return g.cfg.Delayed[who.Grant.Delay].Epoch()
+	}
+	return g.demand.Epoch()
 }
 
 func or(v, usual int) int {

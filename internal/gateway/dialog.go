@@ -107,7 +107,7 @@ func (d *dialog) options() bridge.Options {
 	cfg, common := &d.g.cfg, d.g.bridges.Config()
 	limits := wire.Limits{Symbols: d.symbolLimit(), CommandsPerSecond: cfg.CommandRate, MessageBytes: cfg.MessageBytes}
 	hello := wire.Connected{
-		Conn: d.id, Epoch: d.g.demand.Epoch(), Ping: common.PingEvery, MaxAge: common.MaxAge, Limits: limits,
+		Conn: d.id, Epoch: d.g.epochOf(d.who), Ping: common.PingEvery, MaxAge: common.MaxAge, Limits: limits,
 	}
 	return bridge.Options{
 		Hub: d.g.hubOf(d.who), ID: d.id, Greeting: wire.AppendConnected(nil, d.format, &hello),

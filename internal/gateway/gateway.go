@@ -48,16 +48,16 @@ type Config struct {
 	EveryQ       int           // events that wait in every delivery; 0 means 65,536
 	AuthTimeout  time.Duration // for the auth message; 0 means 10 s
 
-	Auth           Authenticator              // nil asks nobody
-	Sessions       session.Config             // its zero value keeps sessions in memory, for this gateway alone
-	SessionBytes   int                        // greatest request for a session; 0 means 64 KiB
-	Delayed        map[time.Duration]*hub.Hub // where clients that may see prices late get them, by how late
-	Addresses      edge.Addresses             // whose word counts for a client's address
-	Origins        edge.Origins               // which pages may connect, beside the gateway's own
-	Opens          int                        // requests a second an address; 0 means no limit
-	AddressSockets int                        // greatest number of sockets an address; 0 means no limit
-	UserSockets    int                        // greatest number of sockets a user, the newest win; 0 means no limit
-	Authenticating int                        // auth messages that are looked at at once; 0 means 256
+	Auth           Authenticator          // nil asks nobody
+	Sessions       session.Config         // its zero value keeps sessions in memory, for this gateway alone
+	SessionBytes   int                    // greatest request for a session; 0 means 64 KiB
+	Delayed        map[time.Duration]Late // where clients that may see prices late alone get them, by how late
+	Addresses      edge.Addresses         // whose word counts for a client's address
+	Origins        edge.Origins           // which pages may connect, beside the gateway's own
+	Opens          int                    // requests a second an address; 0 means no limit
+	AddressSockets int                    // greatest number of sockets an address; 0 means no limit
+	UserSockets    int                    // greatest number of sockets a user, the newest win; 0 means no limit
+	Authenticating int                    // auth messages that are looked at at once; 0 means 256
 
 	StopTimeout time.Duration // for the end of all sockets; 0 means 4 s
 	Poller      poll.Poller   // holds the sockets; nil means the system's best
@@ -99,6 +99,13 @@ func (c Config) withDefaults() (Config, error) {
 		c.StopTimeout = 4 * time.Second
 	}
 	return c, nil
+}
+
+// Late is where prices are shown late.
+type Late struct {
+	Hub *hub.Hub
+	// Epoch gives the epoch of what is shown.
+	Epoch func() market.Epoch
 }
 
 // everybody is the Authenticator that asks nobody.

@@ -103,10 +103,18 @@ func (g *Gateway) authenticate(ctx context.Context, c credentials) (session.Iden
 	if err == nil && g.sessions.IsRevoked(who.User, who.Issued) {
 		err = session.ErrRevoked
 	}
-	if err == nil && who.Grant.Delay > 0 && g.cfg.Delayed[who.Grant.Delay] == nil {
-		err = errNoDelay
+	if err == nil {
+		err = g.offers(&who)
 	}
 	return who, err
+}
+
+// offers reports whether prices are to be had as late as a client must see them.
+func (g *Gateway) offers(who *session.Identity) error {
+	if _, ok := g.cfg.Delayed[who.Grant.Delay]; who.Grant.Delay > 0 && !ok {
+		return errNoDelay
+	}
+	return nil
 }
 
 var errNoDelay = errors.New("prices that are delayed as the credentials want it are not offered here")

@@ -280,6 +280,9 @@ func (g *Gateway) attach(ctx context.Context, id session.ID, c credentials, d *d
 	}
 	s := held.Session()
 	who, err := g.auth.Check(ctx, s.Identity)
+	if err == nil {
+		err = g.offers(&who)
+	}
 	if err != nil {
 		g.tasks.Go(func() { g.letGo(held) })
 		return authProblem(err)
