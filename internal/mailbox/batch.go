@@ -1,6 +1,7 @@
 package mailbox
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/lzstock/lzstock/market"
@@ -59,11 +60,12 @@ func (it Item) Body(format int) []byte {
 }
 
 func (b *Batch) fill(c *encoded, format int) {
-	const typical = 160 // bytes an event
-	c.bytes = make([]byte, 0, len(b.events)*typical)
 	c.bounds = make([]int32, len(b.events))
 	for i := range b.events {
 		c.bytes = b.encode(c.bytes, format, &b.events[i])
 		c.bounds[i] = int32(len(c.bytes))
+		if i == 0 { // events of one format have about one size
+			c.bytes = slices.Grow(c.bytes, len(c.bytes)*9/8*(len(b.events)-1))
+		}
 	}
 }
