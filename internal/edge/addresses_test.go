@@ -76,8 +76,10 @@ func TestOf(t *testing.T) {
 		{"two lines", proxy, []string{"Forwarded: for=192.0.2.4", "Forwarded: for=10.0.0.2"}, "192.0.2.4"},
 		{"a forged element", proxy, []string{"Forwarded: for=192.0.2.66, for=192.0.2.4"}, "192.0.2.4"},
 		{"a forged open quote", proxy, []string{`Forwarded: for=", for=192.0.2.4`}, "192.0.2.4"},
+		{"a backslash that hides nothing", proxy, []string{`Forwarded: for=192.0.2.4;host="a\b"`}, "192.0.2.4"},
+		{"a long parameter", proxy, []string{"Forwarded: for=192.0.2.4;x=" + strings.Repeat("x", maxElement)}, "10.0.0.1"},
 		{"a forged open quote with a backslash", proxy, []string{`Forwarded: for="\, for=192.0.2.4`}, "192.0.2.4"},
-		{"a forged host in quotes", proxy, []string{`Forwarded: for=192.0.2.4;host="x\", for=192.0.2.66, b\""`}, "10.0.0.1"},
+		{"a forged host in quotes", proxy, []string{`Forwarded: for=192.0.2.4;host="x\", for=192.0.2.66;b=\""`}, "10.0.0.1"},
 		{"an obscured client", proxy, []string{"Forwarded: for=192.0.2.66, for=_hidden, for=10.0.0.2"}, "10.0.0.2"},
 		{"an unknown client", proxy, []string{`Forwarded: for=192.0.2.66, for="Unknown"`}, "10.0.0.1"},
 		{"no client", proxy, []string{"Forwarded: proto=https"}, "10.0.0.1"},
@@ -117,7 +119,7 @@ func TestProxyOfSomebodyElse(t *testing.T) {
 }
 
 func TestNamedHeaderAloneIsRead(t *testing.T) {
-	all := []string{forFour, "Forwarded: for=192.0.2.5;proto=http", "X-Real-Ip: 192.0.2.6", "X-Forwarded-Proto: https"}
+	all := []string{forFour, "Forwarded: for=192.0.2.5;proto=https", "X-Real-Ip: 192.0.2.6", "X-Forwarded-Proto: http"}
 	for header, want := range map[string]string{
 		"x-forwarded-for": "192.0.2.4", "forwarded": "192.0.2.5", "X-Real-IP": "192.0.2.6", "CF-Connecting-IP": "10.0.0.1",
 	} {
@@ -125,7 +127,7 @@ func TestNamedHeaderAloneIsRead(t *testing.T) {
 		if got := a.Of(asked(proxy, all...)).String(); got != want {
 			t.Errorf("%s: %s, want %s", header, got, want)
 		}
-		if got, want := a.Secure(asked(proxy, all...)), header != "forwarded"; got != want {
+		if got, want := a.Secure(asked(proxy, all...)), header == "forwarded"; got != want {
 			t.Errorf("%s: secure is %t", header, got)
 		}
 	}
@@ -154,6 +156,8 @@ func TestSecure(t *testing.T) {
 		{"RFC 7239", proxy, false, []string{`Forwarded: for=192.0.2.1;proto="https"`}, true},
 		{"the client's step counts", proxy, false, []string{"Forwarded: for=192.0.2.1;proto=https, for=10.0.0.2;proto=http"}, true},
 		{"not that of what it forges", proxy, false, []string{"Forwarded: for=192.0.2.9;proto=https, for=192.0.2.1;proto=http"}, false},
+		{"not that of a proxy", proxy, false, []string{"Forwarded: for=192.0.2.1, for=10.0.0.2;proto=https"}, false},
+		{"an unknown client's", proxy, false, []string{"Forwarded: for=unknown;proto=https"}, true},
 		{"a hidden client's too", proxy, false, []string{"Forwarded: for=_x;proto=https"}, true},
 		{"both", proxy, false, []string{"Forwarded: for=192.0.2.1;proto=https", "X-Forwarded-Proto: https"}, true},
 		{"a contradiction", proxy, false, []string{"Forwarded: for=192.0.2.1;proto=https", "X-Forwarded-Proto: http"}, false},

@@ -15,7 +15,7 @@ const maxElement = 512
 
 var (
 	errTwice  = errors.New("a parameter is given twice")
-	errQuotes = errors.New("quotes do not match, or there is a backslash")
+	errQuotes = errors.New("quotes do not match")
 )
 
 // elements gives the elements of a comma list, the last first: that is the order
@@ -104,15 +104,15 @@ func readForwarded(element string) (h hop, err error) {
 	return h, err
 }
 
-// unquote takes the quotes off. Addresses and protocols need no escapes, and a
-// semicolon in quotes, which has been cut at, leaves a quote without its like.
+// unquote takes the quotes off. Addresses and protocols hold none, and what has
+// been cut inside quotes, at a comma or a semicolon, has one without its like.
 func unquote(value string) (string, error) {
 	if inner, ok := strings.CutPrefix(value, `"`); ok {
 		if value, ok = strings.CutSuffix(inner, `"`); !ok {
 			return "", errQuotes
 		}
 	}
-	if strings.ContainsAny(value, `"\`) {
+	if strings.Contains(value, `"`) {
 		return "", errQuotes
 	}
 	return value, nil

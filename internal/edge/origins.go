@@ -44,7 +44,7 @@ func (o Origins) Check(r *http.Request) error {
 		if slices.Contains(o.Allow, noOrigin) {
 			return nil
 		}
-		return errors.New("the page has no origin (null), as files and sandboxed frames have none: serve it by http, or allow it with --allow-origin null")
+		return errors.New("the page has no origin (null), as files and sandboxed frames have none: serve it by http, or allow it with --origins null")
 	}
 	from, err := parseOrigin(given[0])
 	if err != nil {
@@ -57,9 +57,9 @@ func (o Origins) Check(r *http.Request) error {
 	web := from.scheme == "http" || from.scheme == "https"
 	switch {
 	case !web || err != nil || from != own:
-		return fmt.Errorf("origin %s is not that of this host: allow it with --allow-origin %s", from, from)
+		return fmt.Errorf("origin %s is not that of this host: allow it with --origins %s", from, from)
 	case from.scheme == "http" && o.Addresses.Secure(r):
-		return fmt.Errorf("origin %s is a page without TLS, which others may have changed: open it by https, or allow it with --allow-origin %s", from, from)
+		return fmt.Errorf("origin %s is a page without TLS, which others may have changed: open it by https, or allow it with --origins %s", from, from)
 	}
 	return nil
 }

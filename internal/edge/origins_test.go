@@ -40,9 +40,9 @@ func TestCheck(t *testing.T) {
 		{"own host behind an unknown proxy", nil, "lz.example", false, []string{"https://lz.example"}, ""},
 		{"own host without TLS", nil, "lz.example", true, []string{"http://lz.example"}, "page without TLS"},
 		{"own host without TLS, allowed", []string{"http://lz.example"}, "lz.example", true, []string{"http://lz.example"}, ""},
-		{"another port", nil, "localhost:8080", false, []string{"http://localhost:3000"}, "--allow-origin http://localhost:3000"},
-		{"a page's default port", nil, "localhost:8080", false, []string{"http://localhost"}, "--allow-origin http://localhost"},
-		{"another host", nil, "lz.example", true, []string{"https://evil.example"}, "--allow-origin https://evil.example"},
+		{"another port", nil, "localhost:8080", false, []string{"http://localhost:3000"}, "--origins http://localhost:3000"},
+		{"a page's default port", nil, "localhost:8080", false, []string{"http://localhost"}, "--origins http://localhost"},
+		{"another host", nil, "lz.example", true, []string{"https://evil.example"}, "--origins https://evil.example"},
 		{"own host's name in front", nil, "lz.example", true, []string{"https://lz.example.evil.example"}, "not that of this host"},
 		{"own host's name behind", nil, "lz.example", true, []string{"https://evillz.example"}, "not that of this host"},
 		{"own host by another scheme", nil, "lz.example", true, []string{"app://lz.example"}, "not that of this host"},
@@ -56,7 +56,7 @@ func TestCheck(t *testing.T) {
 		{"letters beyond ASCII", all, "lz.example", true, []string{"https://\u212a.example"}, "xn--"},
 
 		{"anybody", all, "lz.example", true, []string{"https://evil.example"}, ""},
-		{"anybody is somebody", all, "lz.example", true, []string{"null"}, "--allow-origin null"},
+		{"anybody is somebody", all, "lz.example", true, []string{"null"}, "--origins null"},
 		{"nobody, by name", []string{"null"}, "lz.example", true, []string{"null"}, ""},
 		{"nobody allowed is not anybody", []string{"null"}, "lz.example", true, []string{"https://evil.example"}, "not that"},
 		{"exact", some, "lz.example", true, []string{"https://app.example.com"}, ""},
@@ -195,7 +195,7 @@ func TestCORS(t *testing.T) {
 					t.Errorf("%s is %q", name, got)
 				}
 			}
-			if c.status == 403 && !strings.Contains(w.Body.String(), "--allow-origin "+evil) {
+			if c.status == 403 && !strings.Contains(w.Body.String(), "--origins "+evil) {
 				t.Errorf("says %q", w.Body)
 			}
 		})

@@ -451,7 +451,9 @@ func TestProxyThatLooksWhetherWeLive(t *testing.T) {
 
 func TestCloseFreesTheHeader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, conn, refused := inMemory(t)
+		peer, conn, refused := inMemory(t)
+		_, err := io.WriteString(peer, of("192.0.2.4:1234")[:20])
+		must(t, err)
 		begun := time.Now()
 		time.AfterFunc(time.Second, func() { _ = conn.Close() })
 		if _, err := conn.Read(make([]byte, 1)); err == nil || time.Since(begun) != time.Second {

@@ -427,6 +427,38 @@ func TestStopEndsAll(t *testing.T) {
 	})
 }
 
+// wrapped is a connection that somebody has listened to at its beginning.
+type wrapped struct{ net.Conn }
+
+func (w wrapped) NetConn() net.Conn { return w.Conn }
+
+func TestWrappedConnectionsAreTakenBare(t *testing.T) {
+	pollers(t, func(t *testing.T, s *stage) {
+		t.Helper()
+		client, server := s.pair()
+		if !s.secure {
+			server = wrapped{server.(*seam).Conn}
+		}
+		conn, err := s.poller.Take(server)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		if st, ok := conn.(*stream); ok {
+			if _, still := st.Conn.(wrapped); still {
+				t.Error("what is read and written is the wrapper")
+			}
+		}
+		c := newCollector()
+		conn.Start(c)
+		_, _ = client.Write([]byte("hello"))
+		_ = client.Close()
+		if <-c.end; string(c.got) != "hello" {
+			t.Errorf("got %q", c.got)
+		}
+	})
+}
+
 func TestBrokenTLSEndsTheConnection(t *testing.T) {
 	pollers(t, func(t *testing.T, s *stage) {
 		t.Helper()

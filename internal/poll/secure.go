@@ -95,18 +95,27 @@ func take(conn net.Conn, records *sync.Pool, below func(net.Conn) (Conn, error))
 		if s, is := conn.(*seam); is { // Listen without TLS
 			conn = s.Conn
 		}
-		return below(conn)
+		return below(bare(conn))
 	}
 	under, ok := secured.NetConn().(*seam)
 	if !ok {
 		return nil, errors.Join(fmt.Errorf("take %s over: its TLS does not stand on poll.Listen", conn.RemoteAddr()), conn.Close())
 	}
-	c, err := below(under.Conn)
+	c, err := below(bare(under.Conn))
 	if err != nil {
 		return nil, err
 	}
 	under.taken = true
 	return &secure{Conn: c, tls: secured, under: under, records: records}, nil
+}
+
+// bare gives the connection below those that only listen to how one begins, as the
+// PROXY protocol's do.
+func bare(conn net.Conn) net.Conn {
+	if wrapped, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		return wrapped.NetConn()
+	}
+	return conn
 }
 
 // record is the size of buffers that a TLS record fits into.
