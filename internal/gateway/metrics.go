@@ -19,6 +19,7 @@ type metrics struct {
 	sockets, topics, inbox             *prometheus.Desc
 	ends, writes, bytes, helpers, shed *prometheus.Desc
 	events, delivered, merged          *prometheus.Desc
+	sessions, attached, session        *prometheus.Desc
 }
 
 func newMetrics(g *Gateway, reg prometheus.Registerer) (*metrics, error) {
@@ -44,6 +45,9 @@ func newMetrics(g *Gateway, reg prometheus.Registerer) (*metrics, error) {
 		events:    desc("events_total", "Events from upstream."),
 		delivered: desc("delivered_total", "Events put into clients' mailboxes."),
 		merged:    desc("conflated_total", "Events that gave way to later ones in mailboxes."),
+		sessions:  prometheus.NewDesc("lzstock_sessions", "Sessions on all gateways that keep theirs together.", nil, nil),
+		attached:  prometheus.NewDesc("lzstock_sessions_attached", "Sessions that a socket of this gateway has.", nil, nil),
+		session:   prometheus.NewDesc("lzstock_session_events_total", "What was done with sessions here, and what was refused.", []string{"event"}, nil),
 	}
 	for _, c := range []prometheus.Collector{m.refused, m.commands, m.errors, m} {
 		if err := reg.Register(c); err != nil {
@@ -57,6 +61,7 @@ func newMetrics(g *Gateway, reg prometheus.Registerer) (*metrics, error) {
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		m.sockets, m.topics, m.inbox, m.ends, m.writes, m.bytes, m.helpers, m.shed, m.events, m.delivered, m.merged,
+		m.sessions, m.attached, m.session,
 	} {
 		ch <- d
 	}
@@ -81,6 +86,15 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	count(m.events, h.Events)
 	count(m.delivered, h.Delivered)
 	count(m.merged, h.Merged)
+	s := m.g.sessions.Stats()
+	gauge(m.sessions, s.Sessions)
+	gauge(m.attached, s.Attached)
+	for event, n := range map[string]uint64{
+		"created": s.Created, "attached": s.Attaches, "detached": s.Detaches, "deleted": s.Deletes, "revoked": s.Revocations,
+		"superseded": s.Superseded, "user_quota": s.UserQuota, "total_quota": s.TotalQuota, "unavailable": s.Unavailable, "store_failure": s.Failures,
+	} {
+		count(m.session, n, event)
+	}
 	for i, n := range b.Ends {
 		if n > 0 {
 			count(m.ends, n, wire.Reason(i).String())
