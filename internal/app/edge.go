@@ -16,15 +16,15 @@ import (
 	"github.com/lzstock/lzstock/internal/session"
 )
 
-// Limits that count by user or by address where clients say who they are; where
+// The limits that count by user or by address where clients say who they are; where
 // they do not, there are none.
 const (
 	usualUserSockets = 5
 	usualOpens       = 20
 )
 
-// Usual, as a limit by user or address, is the usual one where clients say who they
-// are, and none where they do not.
+// Usual is a limit by user or address: the usual one where clients say who they are,
+// and none where they do not.
 const Usual = -1
 
 // EdgeConfig says how clients get to a gateway, and who they must be.

@@ -4,7 +4,6 @@
 package certs
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -67,16 +66,12 @@ func (p *Pair) Server(protocol string) *tls.Config {
 		NextProtos: []string{protocol},
 		// A write is a frame of what is newest: small records would only make it longer.
 		DynamicRecordSizingDisabled: true,
-		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-			return p.current(hello.Context()), nil
-		},
+		GetCertificate:              func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return p.current(), nil },
 	}
 }
 
 // Client gives the pair to who asks a client for a certificate.
-func (p *Pair) Client(asks *tls.CertificateRequestInfo) (*tls.Certificate, error) {
-	return p.current(asks.Context()), nil
-}
+func (p *Pair) Client(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return p.current(), nil }
 
 // Trust reads the certificates that are trusted in place of the system's, PEM.
 func Trust(caFile string) (*x509.CertPool, error) {
@@ -92,7 +87,7 @@ func Trust(caFile string) (*x509.CertPool, error) {
 }
 
 // current gives the certificate, from files that have changed where they have.
-func (p *Pair) current(ctx context.Context) *tls.Certificate {
+func (p *Pair) current() *tls.Certificate {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
@@ -107,11 +102,11 @@ func (p *Pair) current(ctx context.Context) *tls.Certificate {
 	p.stamp = st
 	cert, err := tls.LoadX509KeyPair(p.certFile, p.keyFile)
 	if err != nil {
-		p.log.LogAttrs(ctx, slog.LevelError, "certificate has changed but cannot be used; the old one stays",
+		p.log.Error("certificate has changed but cannot be used; the old one stays",
 			slog.String("file", p.certFile), slog.Any("error", err))
 		return p.cert
 	}
 	p.cert = &cert
-	p.log.LogAttrs(ctx, slog.LevelInfo, "certificate was read anew", slog.String("file", p.certFile), slog.Time("expires", cert.Leaf.NotAfter))
+	p.log.Info("certificate was read anew", slog.String("file", p.certFile), slog.Time("expires", cert.Leaf.NotAfter))
 	return p.cert
 }

@@ -69,7 +69,7 @@ type edgeFlags struct {
 
 // edge makes the edge's configuration; nats says how to reach the sessions' store.
 func (f edgeFlags) edge(nats natsFlags) (app.EdgeConfig, error) {
-	a, err := f.authFlags.config()
+	a, err := f.config()
 	if err != nil {
 		return app.EdgeConfig{}, usageError{err}
 	}

@@ -69,7 +69,7 @@ func (g *Gateway) accept(w http.ResponseWriter, r *http.Request, text, binary wi
 	}
 	conn, early, err := upgrade(w, r)
 	if err != nil {
-		g.lose(r.Context(), d, "upgrade failed", err)
+		g.lose(r.Context(), d, err)
 		return
 	}
 	g.serve(conn, early, d)
@@ -222,16 +222,16 @@ func buffered(r *bufio.Reader) []byte {
 func (g *Gateway) serve(conn net.Conn, early []byte, d *dialog) {
 	c, err := g.poller.Take(conn)
 	if err != nil {
-		g.lose(g.ctx, d, "socket lost", err)
+		g.lose(g.ctx, d, err)
 		return
 	}
 	g.bridges.Start(g.ctx, newSocket(c, early, g.cfg.MessageBytes), d, d.options())
 }
 
 // lose lets go of a client that was admitted, but has not come about.
-func (g *Gateway) lose(ctx context.Context, d *dialog, what string, err error) {
+func (g *Gateway) lose(ctx context.Context, d *dialog, err error) {
 	g.metrics.refused.WithLabelValues("upgrade-failed").Inc()
-	g.log.LogAttrs(ctx, slog.LevelDebug, what, slog.String("peer", d.peer), slog.Any("error", err))
+	g.log.LogAttrs(ctx, slog.LevelDebug, "upgrade failed", slog.String("peer", d.peer), slog.Any("error", err))
 	if d.held != nil {
 		g.letGo(d.held)
 	}

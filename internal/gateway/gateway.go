@@ -203,6 +203,8 @@ func (g *Gateway) Run(ctx context.Context, l net.Listener) error {
 	srv := &http.Server{
 		Handler:           g.mux,
 		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second, // with this, sockets that were taken over have none
+		WriteTimeout:      10 * time.Second,
 		IdleTimeout:       60 * time.Second,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),

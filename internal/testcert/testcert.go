@@ -19,11 +19,11 @@ import (
 
 // Make gives a certificate, and who trusts it. The serial number tells one from
 // the other.
-func Make(t testing.TB, serial int64) (tls.Certificate, *x509.CertPool) {
-	t.Helper()
+func Make(tb testing.TB, serial int64) (tls.Certificate, *x509.CertPool) {
+	tb.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(serial), DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
@@ -33,11 +33,11 @@ func Make(t testing.TB, serial int64) (tls.Certificate, *x509.CertPool) {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	leaf, err := x509.ParseCertificate(der)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	roots := x509.NewCertPool()
 	roots.AddCert(leaf)
@@ -45,12 +45,12 @@ func Make(t testing.TB, serial int64) (tls.Certificate, *x509.CertPool) {
 }
 
 // Write makes a certificate and writes cert.pem and key.pem into a folder.
-func Write(t testing.TB, dir string, serial int64) (certFile, keyFile string, roots *x509.CertPool) {
-	t.Helper()
-	cert, roots := Make(t, serial)
+func Write(tb testing.TB, dir string, serial int64) (certFile, keyFile string, roots *x509.CertPool) {
+	tb.Helper()
+	cert, roots := Make(tb, serial)
 	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	for name, block := range map[string]*pem.Block{
@@ -58,7 +58,7 @@ func Write(t testing.TB, dir string, serial int64) (certFile, keyFile string, ro
 		keyFile:  {Type: "PRIVATE KEY", Bytes: key},
 	} {
 		if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	return certFile, keyFile, roots
