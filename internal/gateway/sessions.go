@@ -331,7 +331,8 @@ func (g *Gateway) letGo(held *session.Attachment) {
 // save has the session remember what the client is subscribed to. It waits for the
 // store: on a goroutine of its own, which keeps the turn.
 func (d *dialog) save(ctx context.Context) {
-	req := session.Request{Topics: d.topics.all(), Delivery: d.delivery, Interval: d.interval, Snapshot: true}
+	req := d.held.Session().Request
+	req.Topics, req.Delivery, req.Interval, req.Heartbeat = d.topics.all(), d.delivery, d.interval, d.heartbeat
 	d.g.tasks.Go(func() {
 		defer d.turn.give()
 		if err := d.held.Update(ctx, req); err != nil && !errors.Is(err, session.ErrSuperseded) && !errors.Is(err, session.ErrNotFound) {
