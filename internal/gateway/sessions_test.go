@@ -358,4 +358,3 @@ func TestStoreIsLostUnderASocket(t *testing.T) {
 		}
 	})
 }
-
