@@ -144,6 +144,7 @@ func (d *dialog) regrant(ctx context.Context, who *session.Identity) error {
 	if len(gone) == 0 {
 		return d.restrict(ctx, func() {})
 	}
+	d.unsaved = d.held != nil
 	cmd := wire.Command{}
 	for _, t := range gone {
 		cmd.Rejected = append(cmd.Rejected, rejection(&who.Grant, t))

@@ -214,9 +214,7 @@ func (d *dialog) message(ctx context.Context, m bridge.Message) error {
 		err = d.do(ctx, cmd)
 	}
 	err = d.answer(ctx, err)
-	if err == nil && d.unsaved {
-		d.unsaved = false
-		d.save(ctx)
+	if err == nil && d.saving(ctx) {
 		return errKept
 	}
 	return err

@@ -328,6 +328,17 @@ func (g *Gateway) letGo(held *session.Attachment) {
 	}
 }
 
+// saving begins to save what the session does not know yet, and reports whether it
+// has: then the turn is kept.
+func (d *dialog) saving(ctx context.Context) bool {
+	if !d.unsaved {
+		return false
+	}
+	d.unsaved = false
+	d.save(ctx)
+	return true
+}
+
 // save has the session remember what the client is subscribed to. It waits for the
 // store: on a goroutine of its own, which keeps the turn.
 func (d *dialog) save(ctx context.Context) {

@@ -358,3 +358,22 @@ func TestStoreIsLostUnderASocket(t *testing.T) {
 		}
 	})
 }
+
+// TestSessionForgetsWhatIsLost has a session not bring back what its user was
+// told is lost.
+func TestSessionForgetsWhatIsLost(t *testing.T) {
+	one(t, Config{}, func(ho *house, d *desk) {
+		id := ho.session("alice", `{"trades":["AAPL","MSFT"]}`)
+		c := ho.dial(stream(id))
+		c.expect("connected", "authenticated", `"trades":["AAPL","MSFT"]`)
+		d.key("alice", session.Grant{Symbols: []session.Pattern{"MSFT"}})
+		d.tell()
+		c.expect(`"trades":["MSFT"]`)
+		if got, _ := ho.look("alice", id); len(got.Trades) != 1 {
+			t.Errorf("it remembers %v", got.Trades)
+		}
+		d.key("alice", session.Grant{})
+		d.tell()
+		ho.dial(stream(id)).expect("connected", "authenticated", `"trades":["MSFT"]`)
+	})
+}

@@ -78,9 +78,13 @@ func (g *Gateway) follow(ctx context.Context) {
 		case <-g.auth.Changed():
 		}
 		for _, d := range g.users.all() {
-			d.turn.do(func() bool {
-				d.bridge.Run(func() error { return d.recheck(d.g.ctx) }) // which outlives ctx: to stop is no error of a client
-				return false
+			d.turn.do(func() (kept bool) {
+				d.bridge.Run(func() error {
+					err := d.recheck(g.ctx) // which outlives ctx: to stop is no error of a client
+					kept = err == nil && d.saving(g.ctx)
+					return err
+				})
+				return kept
 			})
 		}
 	}
