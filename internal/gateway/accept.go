@@ -127,10 +127,10 @@ func (g *Gateway) examine(r *http.Request, format wire.Format) (*dialog, *proble
 
 // introduce finds out who the client is, as far as the request says.
 func (g *Gateway) introduce(r *http.Request, d *dialog) *problem {
-	if id := r.URL.Query().Get("session_id"); d.format.Native() && id != "" {
+	if query := r.URL.Query(); d.format.Native() && query.Has("session_id") {
 		c, p := credentialsOf(r)
 		if p == nil {
-			p = g.attach(r.Context(), session.ID(id), c, d)
+			p = g.attach(r.Context(), session.ID(query.Get("session_id")), c, d)
 		}
 		return p
 	}

@@ -50,8 +50,10 @@ func (d *dialog) auth(ctx context.Context, cmd wire.Command) error {
 
 // settle checks credentials and lets the client in, or not.
 func (d *dialog) settle(ctx context.Context, c credentials, cmd wire.Command, refresh bool) error {
-	who, err := d.g.authenticate(ctx, c)
+	who, err := d.g.authenticate(d.g.asking, c)
 	switch {
+	case d.left():
+		return nil
 	case err == nil && refresh && who.User != d.who.User:
 		return refuse(cmd.ID, wire.CodeAuthFailed, "the token is of another user")
 	case err == nil && refresh && who.Grant.Delay != d.who.Grant.Delay:
@@ -99,6 +101,13 @@ func (d *dialog) enter(ctx context.Context) error {
 	for _, old := range d.g.users.add(d.who.User, d, or(d.who.Grant.Limits.Sockets, d.g.cfg.UserSockets)) {
 		old.bridge.Stop(wire.ConnectionLimit, nil)
 	}
+	// What was taken back since the credentials were looked at has not found this
+	// socket; what is from now on does.
+	who, err := d.check(ctx)
+	if err != nil {
+		return err
+	}
+	d.who = &who
 	d.g.audit.admitted(ctx, d)
 	return d.restrict(ctx, nil)
 }
@@ -135,6 +144,7 @@ func (d *dialog) regrant(ctx context.Context, who *session.Identity) error {
 	if len(gone) == 0 {
 		return d.restrict(ctx, func() {})
 	}
+	d.unsaved = d.held != nil
 	cmd := wire.Command{}
 	for _, t := range gone {
 		cmd.Rejected = append(cmd.Rejected, rejection(&who.Grant, t))
@@ -193,6 +203,13 @@ func (d *dialog) await() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.timer = time.AfterFunc(d.g.cfg.AuthTimeout, func() { d.bridge.Stop(wire.AuthTimeout, nil) })
+}
+
+// left reports whether the client has gone.
+func (d *dialog) left() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.closed
 }
 
 func (d *dialog) stopTimer() {

@@ -51,6 +51,8 @@ type dialog struct {
 	interval time.Duration
 	refused  int // commands in a row
 
+	heartbeat time.Duration // that the client asked for; 0: it did not
+
 	mu      sync.Mutex
 	timer   *time.Timer // until the client has said who it is, or until its credentials expire
 	expires time.Time
@@ -97,6 +99,7 @@ func (d *dialog) apply(o wire.Options) bool {
 	if delivery != wire.Latest {
 		interval = 0
 	}
+	d.heartbeat = cmp.Or(o.Heartbeat, d.heartbeat)
 	changed := delivery != d.delivery || interval != d.interval
 	d.delivery, d.interval = delivery, interval
 	return changed
@@ -111,7 +114,7 @@ func (d *dialog) options() bridge.Options {
 	}
 	return bridge.Options{
 		Hub: d.g.hubOf(d.who), ID: d.id, Greeting: wire.AppendConnected(nil, d.format, &hello),
-		Format: d.format, Mailbox: d.mailbox(), Interval: d.interval, Heartbeat: d.first.Heartbeat,
+		Format: d.format, Mailbox: d.mailbox(), Interval: d.interval, Heartbeat: d.heartbeat,
 	}
 }
 
@@ -211,9 +214,7 @@ func (d *dialog) message(ctx context.Context, m bridge.Message) error {
 		err = d.do(ctx, cmd)
 	}
 	err = d.answer(ctx, err)
-	if err == nil && d.unsaved {
-		d.unsaved = false
-		d.save(ctx)
+	if err == nil && d.saving(ctx) {
 		return errKept
 	}
 	return err

@@ -147,6 +147,7 @@ type Gateway struct {
 	open    int
 	from    edge.Counts[netip.Prefix] // sockets by where they come from
 	ctx     context.Context           //nolint:containedctx // the sockets' common fate, which outlives each request
+	asking  context.Context           //nolint:containedctx // of auth messages: nobody waits for them when the gateway stops
 }
 
 // New makes a gateway.
@@ -182,10 +183,10 @@ func New(cfg Config, h *hub.Hub, demand Demand, log *slog.Logger, reg prometheus
 	g.mux.HandleFunc("/v2/{feed}", g.stock)
 	g.mux.HandleFunc("/v1beta3/crypto/{loc}", g.crypto)
 	g.mux.HandleFunc("POST /v1/sessions", g.rest(g.createSession))
-	g.mux.HandleFunc("OPTIONS /v1/sessions", g.rest(nil))
+	g.mux.HandleFunc("OPTIONS /v1/sessions", g.preflight("POST"))
 	g.mux.HandleFunc("GET /v1/sessions/{id}", g.rest(g.getSession))
 	g.mux.HandleFunc("DELETE /v1/sessions/{id}", g.rest(g.deleteSession))
-	g.mux.HandleFunc("OPTIONS /v1/sessions/{id}", g.rest(nil))
+	g.mux.HandleFunc("OPTIONS /v1/sessions/{id}", g.preflight("GET, DELETE"))
 	g.mux.HandleFunc("/v1/sessions", g.wrongMethod("POST"))
 	g.mux.HandleFunc("/v1/sessions/{id}", g.wrongMethod("GET, DELETE"))
 	g.mux.HandleFunc("/", g.unknown)
@@ -197,8 +198,10 @@ func New(cfg Config, h *hub.Hub, demand Demand, log *slog.Logger, reg prometheus
 func (g *Gateway) Run(ctx context.Context, l net.Listener) error {
 	own, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
+	asking, stopAsking := context.WithCancel(own)
+	defer stopAsking()
 	g.mu.Lock()
-	g.ctx = own
+	g.ctx, g.asking = own, asking
 	g.mu.Unlock()
 	srv := &http.Server{
 		Handler:           g.mux,
@@ -242,6 +245,7 @@ func (g *Gateway) Run(ctx context.Context, l net.Listener) error {
 		<-running.Done()
 		g.close()
 		g.bridges.StopAll(wire.GoingAway, context.Cause(running))
+		stopAsking()
 		timeout, cancel := context.WithTimeout(own, g.cfg.StopTimeout)
 		defer cancel()
 		err := srv.Shutdown(timeout)

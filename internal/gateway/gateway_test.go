@@ -72,7 +72,26 @@ type house struct {
 	seq    market.Seq
 }
 
-func newHouse(t *testing.T, cfg Config) *house {
+func newHouse(t *testing.T, cfg Config, network ...memnet.Option) *house {
+	t.Helper()
+	h := newHub(t)
+	ho := &house{t: t, hub: h, demand: &ledger{want: map[market.Topic]int{}}, l: memnet.Listen(network...), done: make(chan error, 1), logs: &bytes.Buffer{}}
+	cfg.Poller = poll.NewGoroutines() // a bubble cannot see into the system's waits
+	var err error
+	ho.g, err = New(cfg, h, ho.demand, slog.New(slog.NewTextHandler(ho.logs, &slog.HandlerOptions{Level: slog.LevelDebug})), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ho.stop = stop
+	var wg sync.WaitGroup
+	wg.Go(func() { ho.done <- ho.g.Run(ctx, ho.l) })
+	t.Cleanup(func() { stop(); wg.Wait() })
+	return ho
+}
+
+// newHub runs a hub until the test has ended all that needs it.
+func newHub(t *testing.T) *hub.Hub {
 	t.Helper()
 	h, err := hub.New(hub.Config{Open: true, Shards: 2, Encode: func(dst []byte, f int, e *market.Event) []byte {
 		return wire.AppendEvent(dst, wire.Format(f), e)
@@ -80,20 +99,11 @@ func newHouse(t *testing.T, cfg Config) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ho := &house{t: t, hub: h, demand: &ledger{want: map[market.Topic]int{}}, l: memnet.Listen(), done: make(chan error, 1), logs: &bytes.Buffer{}}
-	cfg.Poller = poll.NewGoroutines() // a bubble cannot see into the system's waits
-	ho.g, err = New(cfg, h, ho.demand, slog.New(slog.NewTextHandler(ho.logs, nil)), prometheus.NewRegistry())
-	if err != nil {
-		t.Fatal(err)
-	}
-	hubCtx, stopHub := context.WithCancel(t.Context())
 	ctx, stop := context.WithCancel(t.Context())
-	ho.stop = stop
 	var wg sync.WaitGroup
-	wg.Go(func() { _ = h.Run(hubCtx) })
-	wg.Go(func() { ho.done <- ho.g.Run(ctx, ho.l) })
-	t.Cleanup(func() { stop(); stopHub(); wg.Wait() })
-	return ho
+	wg.Go(func() { _ = h.Run(ctx) })
+	t.Cleanup(func() { stop(); wg.Wait() })
+	return h
 }
 
 func (ho *house) publish(events ...market.Event) {
@@ -122,12 +132,21 @@ type client struct {
 
 func (ho *house) dial(path string) *client {
 	ho.t.Helper()
+	return ho.dialAs(path, nil)
+}
+
+// dialAs dials with headers.
+func (ho *house) dialAs(path string, h http.Header, protocols ...string) *client {
+	ho.t.Helper()
 	conn, err := ho.l.Dial()
 	if err != nil {
 		ho.t.Fatal(err)
 	}
 	ho.t.Cleanup(func() { _ = conn.Close() })
-	d := ws.Dialer{NetDial: func(context.Context, string, string) (net.Conn, error) { return conn, nil }}
+	d := ws.Dialer{
+		Header: ws.HandshakeHeaderHTTP(h), Protocols: protocols,
+		NetDial: func(context.Context, string, string) (net.Conn, error) { return conn, nil },
+	}
 	_, br, _, err := d.Dial(ho.t.Context(), "ws://gateway"+path)
 	if err != nil {
 		ho.t.Fatalf("dial %s: %v", path, err)
@@ -159,6 +178,8 @@ func (c *client) next() string {
 			return "error: " + err.Error()
 		}
 		switch f.Header.OpCode { //nolint:exhaustive // others do not matter here
+		case ws.OpPing:
+			_ = ws.WriteFrame(c.conn, ws.MaskFrame(ws.NewPongFrame(f.Payload)))
 		case ws.OpText:
 			return string(f.Payload)
 		case ws.OpClose:
@@ -597,4 +618,19 @@ func FuzzFrames(f *testing.F) {
 			t.Fatalf("whole: %v, %v\npieces of %d: %v, %v", whole, err, piece+1, pieces, errPieces)
 		}
 	})
+}
+
+// raw takes over a connection behind a request, and reads the answer's header.
+func raw(t *testing.T, conn net.Conn) *client {
+	t.Helper()
+	c := &client{t: t, conn: conn, in: bufio.NewReader(conn)}
+	for {
+		line, err := c.in.ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		if line == "\r\n" {
+			return c
+		}
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -44,7 +45,13 @@ func secretParams() []string {
 
 // credentialsOf reads the credentials of a request.
 func credentialsOf(r *http.Request) (credentials, *problem) {
-	query := r.URL.Query()
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil { // what follows it would be overlooked
+		return credentials{}, &problem{
+			Status: http.StatusBadRequest, cause: "bad-query",
+			Detail: "the query cannot be read: want name=value, joined by &, and other characters escaped",
+		}
+	}
 	for _, name := range secretParams() {
 		if query.Has(name) {
 			return credentials{}, &problem{
@@ -63,6 +70,9 @@ func credentialsOf(r *http.Request) (credentials, *problem) {
 	}
 	for _, p := range tokens(r, "Sec-WebSocket-Protocol") {
 		if token, ok := strings.CutPrefix(p, bearerProtocol); ok {
+			if token == "" {
+				return credentials{}, badCredentials("subprotocol bearer.: want a token behind it")
+			}
 			found = append(found, credentials{token: token})
 		}
 	}

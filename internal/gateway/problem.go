@@ -67,6 +67,18 @@ func (g *Gateway) headers(w http.ResponseWriter, r *http.Request) {
 	edge.SecurityHeaders(w.Header(), g.cfg.Addresses.Secure(r))
 }
 
+// preflight answers a browser that asks what a page of another origin may do here.
+func (g *Gateway) preflight(allow string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		switch p := g.front(r); {
+		case p != nil:
+			g.refuse(w, r, *p)
+		case !g.cfg.Origins.CORS(w, r):
+			g.wrongMethod(allow)(w, r)
+		}
+	}
+}
+
 // wrongMethod answers what a path does not take.
 func (g *Gateway) wrongMethod(allow string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {

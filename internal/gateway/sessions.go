@@ -31,6 +31,32 @@ type sessionBody struct {
 	Snapshot    *bool    `json:"snapshot"`
 }
 
+// readBody reads one object. Its errors are for the client: they name nothing of
+// ours.
+func readBody(r io.Reader) (body sessionBody, err error) {
+	d := json.NewDecoder(r)
+	d.DisallowUnknownFields()
+	if err = d.Decode(&body); err == nil {
+		_, err = d.Token()
+		if errors.Is(err, io.EOF) {
+			return body, nil
+		}
+		if _, large := errors.AsType[*http.MaxBytesError](err); !large {
+			err = errors.New("something follows the object")
+		}
+	}
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		err = fmt.Errorf("%s is not what belongs there", wrong.Value)
+		if wrong.Field != "" {
+			err = fmt.Errorf("%s: %w", wrong.Field, err)
+		}
+	}
+	if field, ok := strings.CutPrefix(err.Error(), "json: "); ok {
+		err = errors.New(field)
+	}
+	return body, err
+}
+
 // command reads the body as the command that a URL would hold: the same words, and
 // the same errors.
 func (b *sessionBody) command() (wire.Command, error) {
@@ -163,15 +189,7 @@ func (g *Gateway) answer(w http.ResponseWriter, r *http.Request, status int, v a
 }
 
 func (g *Gateway) createSession(w http.ResponseWriter, r *http.Request, who session.Identity) *problem {
-	var body sessionBody
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, int64(g.cfg.SessionBytes)))
-	d.DisallowUnknownFields()
-	err := d.Decode(&body)
-	if err == nil {
-		if _, more := d.Token(); !errors.Is(more, io.EOF) {
-			err = errors.New("something follows the object")
-		}
-	}
+	body, err := readBody(http.MaxBytesReader(w, r.Body, int64(g.cfg.SessionBytes)))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return &problem{Status: http.StatusRequestEntityTooLarge, cause: "too-large", Detail: fmt.Sprintf("a session's request may have %d bytes", g.cfg.SessionBytes)}
 	}
@@ -310,10 +328,22 @@ func (g *Gateway) letGo(held *session.Attachment) {
 	}
 }
 
+// saving begins to save what the session does not know yet, and reports whether it
+// has: then the turn is kept.
+func (d *dialog) saving(ctx context.Context) bool {
+	if !d.unsaved {
+		return false
+	}
+	d.unsaved = false
+	d.save(ctx)
+	return true
+}
+
 // save has the session remember what the client is subscribed to. It waits for the
 // store: on a goroutine of its own, which keeps the turn.
 func (d *dialog) save(ctx context.Context) {
-	req := session.Request{Topics: d.topics.all(), Delivery: d.delivery, Interval: d.interval, Snapshot: true}
+	req := d.held.Session().Request
+	req.Topics, req.Delivery, req.Interval, req.Heartbeat = d.topics.all(), d.delivery, d.interval, d.heartbeat
 	d.g.tasks.Go(func() {
 		defer d.turn.give()
 		if err := d.held.Update(ctx, req); err != nil && !errors.Is(err, session.ErrSuperseded) && !errors.Is(err, session.ErrNotFound) {

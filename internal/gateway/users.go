@@ -78,27 +78,43 @@ func (g *Gateway) follow(ctx context.Context) {
 		case <-g.auth.Changed():
 		}
 		for _, d := range g.users.all() {
-			d.turn.do(func() bool {
-				d.bridge.Run(func() error { return d.recheck(ctx) })
-				return false
+			d.turn.do(func() (kept bool) {
+				d.bridge.Run(func() error {
+					err := d.recheck(g.ctx) // which outlives ctx: to stop is no error of a client
+					kept = err == nil && d.saving(g.ctx)
+					return err
+				})
+				return kept
 			})
 		}
 	}
 }
 
-// recheck asks whether the client is still who it was, and may see what it sees.
+// recheck has the client see what it may see now, or ends it.
 func (d *dialog) recheck(ctx context.Context) error {
 	if d.over || d.who == nil {
 		return nil
 	}
+	who, err := d.check(ctx)
+	if err != nil {
+		return err
+	}
+	return d.regrant(ctx, &who)
+}
+
+// check asks whether the client is still who it was, and gives it as it is now.
+func (d *dialog) check(ctx context.Context) (session.Identity, error) {
+	if d.g.sessions.IsRevoked(d.who.User, d.who.Issued) {
+		return session.Identity{}, ended(wire.Revoked, nil)
+	}
 	who, err := d.g.auth.Check(ctx, *d.who)
 	switch {
 	case errors.Is(err, session.ErrExpired):
-		return ended(wire.TokenExpired, nil)
+		return who, ended(wire.TokenExpired, nil)
 	case err != nil:
-		return ended(wire.Revoked, err)
+		return who, ended(wire.Revoked, err)
 	case who.Grant.Delay != d.who.Grant.Delay:
-		return ended(wire.TokenExpired, errors.New("its prices are delayed otherwise now"))
+		return who, ended(wire.TokenExpired, errors.New("its prices are delayed otherwise now"))
 	}
-	return d.regrant(ctx, &who)
+	return who, nil
 }
