@@ -5,8 +5,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
+	"net/http"
 	"sync"
 	"testing"
 	"time"
@@ -52,10 +54,18 @@ func (m message) number(key string) int64 {
 	return v
 }
 
-// open connects and leaves it to the test when to read.
-func open(t *testing.T, addr, path string) *raw {
+// open connects, with the header that is given, and leaves it to the test when to
+// read.
+func open(t *testing.T, addr, path string, header ...http.Header) *raw {
 	t.Helper()
-	conn, br, _, err := ws.Dialer{Timeout: patience}.Dial(t.Context(), "ws://"+addr+path)
+	d := ws.Dialer{Timeout: patience}
+	for _, h := range header {
+		d.Protocols = h["Sec-Websocket-Protocol"] // the dialer's own, so that it takes the answer
+		h = h.Clone()
+		h.Del("Sec-Websocket-Protocol")
+		d.Header = ws.HandshakeHeaderHTTP(h)
+	}
+	conn, br, _, err := d.Dial(t.Context(), "ws://"+addr+path)
 	if err != nil {
 		t.Fatalf("dial %s: %v", path, err)
 	}
@@ -65,6 +75,30 @@ func open(t *testing.T, addr, path string) *raw {
 	r := &raw{t: t, conn: conn, in: br, done: make(chan struct{})}
 	t.Cleanup(func() { _ = conn.Close() })
 	return r
+}
+
+// refused connects, which must be refused, and gives the answer's status.
+func refused(t *testing.T, addr, path string, header http.Header) int {
+	t.Helper()
+	conn, _, _, err := ws.Dialer{Timeout: patience, Header: ws.HandshakeHeaderHTTP(header)}.Dial(t.Context(), "ws://"+addr+path)
+	if err == nil {
+		_ = conn.Close()
+		return http.StatusSwitchingProtocols
+	}
+	status, ok := errors.AsType[ws.StatusError](err)
+	if !ok {
+		t.Fatalf("dial %s: %v", path, err)
+	}
+	return int(status)
+}
+
+// say sends a message. It must not be called while a ping may be answered, which
+// no test lives long enough for.
+func (r *raw) say(text string) {
+	r.t.Helper()
+	if err := ws.WriteFrame(r.conn, ws.MaskFrame(ws.NewTextFrame([]byte(text)))); err != nil {
+		r.t.Fatal(err)
+	}
 }
 
 // listen reads frames in the background, at most one in each pause.

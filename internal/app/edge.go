@@ -44,17 +44,13 @@ type EdgeConfig struct {
 }
 
 // clients opens the listener for clients and completes the gateway's configuration.
+// It listens once nothing is wrong with who may come.
 func (b *builder) clients(ctx context.Context, c EdgeConfig, g *gateway.Config) (net.Listener, error) {
-	l, err := listen(ctx, "listen", c.Listen, UsualListen)
-	if err != nil {
-		return nil, err
-	}
-	b.owns(l)
 	a, err := auth.New(c.Auth, b.Logger, b.registry)
 	if err != nil {
 		return nil, err
 	}
-	if err := b.guard(ctx, c, l.Addr(), a.Open()); err != nil {
+	if err := b.guard(ctx, c, a.Open()); err != nil {
 		return nil, err
 	}
 	g.Auth = a
@@ -62,39 +58,55 @@ func (b *builder) clients(ctx context.Context, c EdgeConfig, g *gateway.Config) 
 	if g.Addresses.Proxies, err = edge.ParsePrefixes(c.Proxies); err != nil {
 		return nil, fmt.Errorf("--trusted-proxies: %w", err)
 	}
+	if c.ProxyProtocol && len(g.Addresses.Proxies) == 0 {
+		return nil, errors.New("--proxy-protocol needs --trusted-proxies: who else is to be believed?")
+	}
 	if g.Origins.Allow, err = edge.ParseOrigins(c.Origins); err != nil {
 		return nil, fmt.Errorf("--origins: %w", err)
 	}
 	g.Origins.Addresses = g.Addresses
+	secure, err := c.TLS.layer(b.Logger)
+	if err != nil {
+		return nil, err
+	}
+	l, err := listen(ctx, "listen", c.Listen, UsualListen)
+	if err != nil {
+		return nil, err
+	}
+	b.owns(l)
 	if g.Sessions, err = b.sessions(ctx, c); err != nil {
 		return nil, err
 	}
 	if c.ProxyProtocol {
-		if len(g.Addresses.Proxies) == 0 {
-			return nil, errors.New("--proxy-protocol needs --trusted-proxies: who else is to be believed?")
-		}
 		l = edge.ProxyProtocol(l, g.Addresses.Proxies)
-	}
-	if l, err = c.TLS.secure(l, b.Logger); err != nil {
-		return nil, err
 	}
 	if !a.Open() {
 		b.add(part{name: "auth", run: a.Run})
 		b.checks = append(b.checks, obs.Check{Name: "auth", Ready: a.Ready})
 	}
-	return l, nil
+	return secure(l), nil
 }
 
 // guard refuses a gateway that the world reaches and that asks nobody.
-func (b *builder) guard(ctx context.Context, c EdgeConfig, addr net.Addr, open bool) error {
+func (b *builder) guard(ctx context.Context, c EdgeConfig, open bool) error {
 	switch {
-	case !open || isLoopback(addr):
+	case !open || onLoopback(c.Listen):
 	case !c.InsecureOpen:
-		return fmt.Errorf("clients on %s would need no credentials: want --auth keys or --auth jwt, an address on loopback, or --insecure-open where that is meant", addr)
+		return fmt.Errorf("clients on %s would need no credentials: want --auth keys or --auth jwt, an address on loopback, or --insecure-open where that is meant", c.Listen)
 	default:
-		b.Logger.LogAttrs(ctx, slog.LevelWarn, "clients need no credentials: anybody who reaches this address may connect", slog.String("address", addr.String()))
+		b.Logger.LogAttrs(ctx, slog.LevelWarn, "clients need no credentials: anybody who reaches this address may connect", slog.String("address", c.Listen))
 	}
 	return nil
+}
+
+// onLoopback tells, before anybody listens, whether only this machine will reach
+// addr. What is no address is nobody's: listening says what is wrong with it.
+func onLoopback(addr string) bool {
+	if addr == Auto {
+		return true
+	}
+	a, err := net.ResolveTCPAddr("tcp", addr)
+	return err != nil || isLoopback(a)
 }
 
 func limit(v, usual int, open bool) int {

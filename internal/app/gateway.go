@@ -44,19 +44,19 @@ func (t TLS) scheme() string {
 	return "ws://"
 }
 
-// secure puts TLS above a listener, where there is a certificate.
-func (t TLS) secure(l net.Listener, log *slog.Logger) (net.Listener, error) {
+// layer gives what puts TLS above a listener, where there is a certificate.
+func (t TLS) layer(log *slog.Logger) (func(net.Listener) net.Listener, error) {
 	if (t.CertFile == "") != (t.KeyFile == "") {
 		return nil, errors.New("--tls-cert and --tls-key belong together: one of them is missing")
 	}
 	if t.CertFile == "" {
-		return l, nil
+		return func(l net.Listener) net.Listener { return l }, nil
 	}
 	pair, err := certs.Load(t.CertFile, t.KeyFile, log)
 	if err != nil {
 		return nil, err
 	}
-	return tls.NewListener(poll.Listen(l), pair.Server("http/1.1")), nil
+	return func(l net.Listener) net.Listener { return tls.NewListener(poll.Listen(l), pair.Server("http/1.1")) }, nil
 }
 
 // Gateway runs a gateway until ctx ends.
@@ -106,7 +106,7 @@ func (b *builder) gateway(l net.Listener, from upstream.Config, c gateway.Config
 	if err != nil {
 		return err
 	}
-	b.checks = append(b.checks, obs.Check{Name: "upstream", Ready: sink.ready})
+	b.checks = append(b.checks, obs.Check{Name: "upstream", Ready: func() error { return sink.ready(up.Trouble()) }})
 	b.admins = append(b.admins, g.Admin)
 	b.add(part{name: "upstream", run: up.Run})
 	b.add(part{name: "gateway", run: func(ctx context.Context) error { return g.Run(ctx, l) }})
@@ -170,10 +170,13 @@ func (s *gatewaySink) Feed(ctx context.Context, feed market.Feed) error {
 }
 
 // ready is lasting: a feed that is stale for a moment, because a monitor starts
-// anew, is no reason to take every gateway out of service.
-func (s *gatewaySink) ready() error {
+// anew, is no reason to take every gateway out of service. trouble is what is wrong
+// with the monitors.
+func (s *gatewaySink) ready(trouble error) error {
 	feed := s.feed.Load()
 	switch {
+	case !s.live.Load() && trouble != nil:
+		return fmt.Errorf("no monitor has answered yet: %w", trouble)
 	case !s.live.Load():
 		return errors.New("no monitor has answered yet")
 	case feed.State == market.FeedDown:

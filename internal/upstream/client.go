@@ -45,6 +45,7 @@ type Client struct {
 
 	mu       sync.Mutex
 	position market.Position // what Position gives
+	trouble  error           // what Trouble gives
 
 	// Owned by the goroutine of Run.
 	at        market.Position // all up to here was passed on
@@ -113,6 +114,20 @@ func (c *Client) Position() market.Position {
 
 // Epoch gives the feed's epoch; 0 while it is not known. For any goroutine.
 func (c *Client) Epoch() market.Epoch { return c.Position().Epoch }
+
+// Trouble says why the last session with a monitor ended; nil while one goes on, and
+// before the first. For any goroutine.
+func (c *Client) Trouble() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.trouble
+}
+
+func (c *Client) troubled(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.trouble = err
+}
 
 // Run works until ctx ends, and gives its cause, or until the sink fails. It is
 // called once.

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -35,6 +36,7 @@ func (c *Client) closed(ctx context.Context, s *session, err error) {
 	for _, t := range c.topics {
 		t.asked = false
 	}
+	c.troubled(fmt.Errorf("%s: %w", s.monitor, err))
 	reason := reasonOf(err)
 	c.metrics.reconnects.WithLabelValues(reason).Inc()
 	level := slog.LevelDebug
@@ -80,6 +82,7 @@ func (c *Client) receive(ctx context.Context, s *session, m *message) error {
 func (c *Client) welcome(ctx context.Context, s *session, w *pb.Welcome) error {
 	s.welcomed, s.begun = true, time.Now()
 	start := marketpb.FromPosition(w.GetPosition())
+	c.troubled(nil)
 	c.logger.LogAttrs(ctx, slog.LevelInfo, "watching", slog.String("monitor", s.monitor),
 		slog.String("replica", w.GetReplica()), slog.String("position", start.String()))
 	return c.begin(ctx, s, start)
