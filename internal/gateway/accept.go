@@ -121,7 +121,7 @@ func (g *Gateway) examine(r *http.Request, format wire.Format) (*dialog, *proble
 		return nil, &problem{Status: http.StatusBadRequest, cause: "bad-query", Detail: err.Error()}
 	}
 	d := g.newDialog(format, first)
-	d.peer, d.address = r.RemoteAddr, g.cfg.Addresses.Of(r)
+	d.address = g.cfg.Addresses.Of(r)
 	return d, nil
 }
 
@@ -139,6 +139,9 @@ func (g *Gateway) introduce(r *http.Request, d *dialog) *problem {
 		return p
 	}
 	d.who = who
+	if d.first == nil {
+		return nil
+	}
 	if n, limit := d.topics.symbols(d.first.Topics), d.symbolLimit(); n > limit {
 		return &problem{Status: http.StatusBadRequest, cause: "bad-query", Detail: tooManySymbols(n, limit).Error()}
 	}
@@ -231,7 +234,7 @@ func (g *Gateway) serve(conn net.Conn, early []byte, d *dialog) {
 // lose lets go of a client that was admitted, but has not come about.
 func (g *Gateway) lose(ctx context.Context, d *dialog, err error) {
 	g.metrics.refused.WithLabelValues("upgrade-failed").Inc()
-	g.log.LogAttrs(ctx, slog.LevelDebug, "upgrade failed", slog.String("peer", d.peer), slog.Any("error", err))
+	g.log.LogAttrs(ctx, slog.LevelDebug, "upgrade failed", slog.String("address", d.address.String()), slog.Any("error", err))
 	if d.held != nil {
 		g.letGo(d.held)
 	}
@@ -241,7 +244,7 @@ func (g *Gateway) lose(ctx context.Context, d *dialog, err error) {
 // ended logs a bridge's end as loudly as its reason deserves.
 func (g *Gateway) ended(d *dialog, end *bridge.End) {
 	level := slog.LevelDebug
-	attrs := []slog.Attr{slog.String("conn", d.id), slog.String("peer", d.peer), slog.String("reason", end.Reason.String())}
+	attrs := []slog.Attr{slog.String("conn", d.id), slog.String("address", d.address.String()), slog.String("reason", end.Reason.String())}
 	if end.Err != nil {
 		attrs = append(attrs, slog.Any("error", end.Err))
 	}

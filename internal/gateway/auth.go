@@ -52,7 +52,7 @@ func (d *dialog) auth(ctx context.Context, cmd wire.Command) error {
 func (d *dialog) settle(ctx context.Context, c credentials, cmd wire.Command, refresh bool) error {
 	who, err := d.g.authenticate(d.g.asking, c)
 	switch {
-	case d.left():
+	case d.left(), d.g.asking.Err() != nil:
 		return nil
 	case err == nil && refresh && who.User != d.who.User:
 		return refuse(cmd.ID, wire.CodeAuthFailed, "the token is of another user")
@@ -170,27 +170,29 @@ func rejection(g *session.Grant, t market.Topic) wire.Rejection {
 func (d *dialog) expire(at time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.expires = at
 	if d.timer != nil {
 		d.timer.Stop()
+		d.timer = nil
 	}
 	if !at.IsZero() && !d.closed {
-		d.timer = time.AfterFunc(max(time.Until(at)-warning, 0), d.expiring)
+		d.timer = &timer{time.AfterFunc(max(time.Until(at)-warning, 0), d.expiring), at}
 	}
 }
 
 // expiring is what the timer does: the credentials that are in force tell what.
 func (d *dialog) expiring() {
 	d.mu.Lock()
-	at := d.expires
+	if d.closed || d.timer == nil {
+		d.mu.Unlock()
+		return
+	}
+	at := d.timer.expires
 	left := time.Until(at)
-	live := !d.closed && !at.IsZero()
-	if live && left > 0 {
-		d.timer = time.AfterFunc(left, d.expiring)
+	if left > 0 {
+		d.timer.Reset(left)
 	}
 	d.mu.Unlock()
 	switch {
-	case !live:
 	case left <= 0:
 		d.bridge.Stop(wire.TokenExpired, nil)
 	case d.format.Native():
@@ -202,7 +204,7 @@ func (d *dialog) expiring() {
 func (d *dialog) await() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.timer = time.AfterFunc(d.g.cfg.AuthTimeout, func() { d.bridge.Stop(wire.AuthTimeout, nil) })
+	d.timer = &timer{Timer: time.AfterFunc(d.g.cfg.AuthTimeout, func() { d.bridge.Stop(wire.AuthTimeout, nil) })}
 }
 
 // left reports whether the client has gone.

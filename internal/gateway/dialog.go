@@ -29,40 +29,54 @@ const queue = 32
 
 // dialog speaks the client protocol on one socket. What it does for the client it
 // does in turns.
+//
+// There are as many as sockets, nearly all of them silent: what few need is behind
+// a pointer, and flags stand together.
 type dialog struct {
 	g       *Gateway
 	bridge  *bridge.Bridge
 	id      string // of the connection
-	peer    string // the client's address
 	address netip.Addr
-	format  wire.Format
 
-	turn     turn
-	who      *session.Identity   // nil: it is not known yet
-	greeted  bool                // the client was told that it is in
-	over     bool                // Close has been called
-	held     *session.Attachment // nil: there is no session
-	lost     session.Cause       // why the session was lost before the bridge began; 0: it was not
-	unsaved  bool                // the session does not know what the client is subscribed to
-	limiter  *rate.Limiter       // of commands; made with the first
-	first    *wire.Command       // from the query: subscribed at once, and forgotten
-	topics   topics
-	delivery wire.Delivery
-	interval time.Duration
-	refused  int // commands in a row
-
+	turn      turn
+	who       *session.Identity   // nil: it is not known yet
+	held      *session.Attachment // nil: there is no session
+	limiter   *rate.Limiter       // of commands; made with the first
+	first     *wire.Command       // from the query or the session: subscribed at once, and forgotten; nil: nothing
+	topics    topics
+	interval  time.Duration
 	heartbeat time.Duration // that the client asked for; 0: it did not
+	format    wire.Format
+	delivery  wire.Delivery
+	lost      session.Cause // why the session was lost before the bridge began; 0: it was not
+	refused   uint8         // commands in a row
+	greeted   bool          // the client was told that it is in
+	over      bool          // Close has been called
+	unsaved   bool          // the session does not know what the client is subscribed to
 
-	mu      sync.Mutex
-	timer   *time.Timer // until the client has said who it is, or until its credentials expire
+	closed bool // no timer may start; guarded by mu
+	mu     sync.Mutex
+	timer  *timer // guarded by mu; nil: there is nothing to wait for
+}
+
+// timer runs until the client has said who it is, or until its credentials expire.
+type timer struct {
+	*time.Timer
 	expires time.Time
-	closed  bool // no timer may start
 }
 
 func (g *Gateway) newDialog(f wire.Format, first *wire.Command) *dialog {
-	d := &dialog{g: g, id: strings.Clone(rand.Text()[:12]), format: f, first: first, delivery: wire.Adaptive}
-	d.apply(first.Options)
+	d := &dialog{g: g, id: strings.Clone(rand.Text()[:12]), format: f, delivery: wire.Adaptive}
+	d.want(first)
 	return d
+}
+
+// want notes what the client is to be subscribed to at once.
+func (d *dialog) want(first *wire.Command) {
+	d.apply(first.Options)
+	if len(first.Topics) > 0 {
+		d.first = first
+	}
 }
 
 // command reads what the client asks for in its URL. The strict dialects subscribe
@@ -163,7 +177,7 @@ func (d *dialog) open(ctx context.Context) error {
 
 // begin subscribes to what the client asked for before it was let in.
 func (d *dialog) begin(ctx context.Context) error {
-	if d.first == nil || len(d.first.Topics) == 0 {
+	if d.first == nil {
 		return nil
 	}
 	first := *d.first
@@ -184,7 +198,7 @@ func (d *dialog) Message(ctx context.Context, _ *bridge.Bridge, m bridge.Message
 		d.turn.give()
 		return err
 	}
-	if d.turn.queued() >= queue {
+	if d.turn.wait() >= queue {
 		return ended(wire.RateLimited, errors.New("too many messages wait for their turn"))
 	}
 	m.Payload = slices.Clone(m.Payload)

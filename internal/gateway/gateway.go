@@ -129,6 +129,7 @@ type Gateway struct {
 	hub      *hub.Hub
 	demand   Demand
 	auth     Authenticator
+	anybody  session.Identity // everybody's, where nobody is asked
 	sessions *session.Manager
 	users    users
 	opens    *edge.Rates // nil: no limit
@@ -157,7 +158,7 @@ func New(cfg Config, h *hub.Hub, demand Demand, log *slog.Logger, reg prometheus
 		return nil, err
 	}
 	g := &Gateway{
-		cfg: cfg, hub: h, demand: demand, auth: cfg.Auth, log: log, audit: audit{log}, bridges: bridge.NewFactory(h, cfg.Bridge),
+		cfg: cfg, hub: h, demand: demand, auth: cfg.Auth, anybody: open(), log: log, audit: audit{log}, bridges: bridge.NewFactory(h, cfg.Bridge),
 		users: users{sockets: map[session.User][]*dialog{}}, slots: semaphore.NewWeighted(int64(cfg.Authenticating)),
 	}
 	sessions := cfg.Sessions

@@ -305,8 +305,8 @@ func (g *Gateway) attach(ctx context.Context, id session.ID, c credentials, d *d
 		g.tasks.Go(func() { g.letGo(held) })
 		return authProblem(err)
 	}
-	d.held, d.who, d.first = held, &who, commandOf(&s.Request)
-	d.apply(d.first.Options)
+	d.held, d.who = held, &who
+	d.want(commandOf(&s.Request))
 	return nil
 }
 

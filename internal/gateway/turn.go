@@ -8,7 +8,13 @@ import "sync"
 type turn struct {
 	mu      sync.Mutex
 	taken   bool
-	waiting []act
+	waiting *queued // in order; nil: nobody waits
+}
+
+// queued is what waits for its turn.
+type queued struct {
+	act
+	next *queued
 }
 
 // act is something done in a turn. It reports whether it keeps the turn: then
@@ -19,7 +25,11 @@ type act func() (kept bool)
 func (t *turn) do(f act) {
 	t.mu.Lock()
 	if t.taken {
-		t.waiting = append(t.waiting, f)
+		last := &t.waiting
+		for *last != nil {
+			last = &(*last).next
+		}
+		*last = &queued{act: f}
 		t.mu.Unlock()
 		return
 	}
@@ -41,24 +51,27 @@ func (t *turn) free() bool {
 	return true
 }
 
-// queued gives how many wait.
-func (t *turn) queued() int {
+// wait gives how many wait.
+func (t *turn) wait() (n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.waiting)
+	for q := t.waiting; q != nil; q = q.next {
+		n++
+	}
+	return n
 }
 
 // give ends a turn, when all that waited has run.
 func (t *turn) give() {
 	for kept := false; !kept; {
 		t.mu.Lock()
-		if len(t.waiting) == 0 {
-			t.taken, t.waiting = false, nil
+		if t.waiting == nil {
+			t.taken = false
 			t.mu.Unlock()
 			return
 		}
-		f := t.waiting[0]
-		t.waiting = t.waiting[1:]
+		f := t.waiting.act
+		t.waiting = t.waiting.next
 		t.mu.Unlock()
 		kept = f()
 	}
