@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -64,6 +65,9 @@ func newVerifier(c Config, find finder, algs ...string) *verifier {
 func (v *verifier) verify(ctx context.Context, token string) (session.Identity, error) {
 	if len(token) > maxToken {
 		return session.Identity{}, bad(fmt.Sprintf("it is longer than %d bytes", maxToken))
+	}
+	if strings.ContainsAny(token, "\r\n") { // base64 would overlook them
+		return session.Identity{}, bad("it is no JSON Web Token")
 	}
 	claims := jwt.MapClaims{}
 	_, err := v.parser.ParseWithClaims(token, claims, func(t *jwt.Token) (any, error) {
