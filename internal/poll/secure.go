@@ -95,18 +95,30 @@ func take(conn net.Conn, records *sync.Pool, below func(net.Conn) (Conn, error))
 		if s, is := conn.(*seam); is { // Listen without TLS
 			conn = s.Conn
 		}
-		return below(conn)
+		return below(bare(conn))
 	}
 	under, ok := secured.NetConn().(*seam)
 	if !ok {
 		return nil, errors.Join(fmt.Errorf("take %s over: its TLS does not stand on poll.Listen", conn.RemoteAddr()), conn.Close())
 	}
-	c, err := below(under.Conn)
+	c, err := below(bare(under.Conn))
 	if err != nil {
 		return nil, err
 	}
 	under.taken = true
 	return &secure{Conn: c, tls: secured, under: under, records: records}, nil
+}
+
+// bare gives the connection that others stand on which let go of it, as those of
+// edge's listeners do.
+func bare(conn net.Conn) net.Conn {
+	for {
+		above, ok := conn.(interface{ NetConn() net.Conn })
+		if !ok {
+			return conn
+		}
+		conn = above.NetConn()
+	}
 }
 
 // record is the size of buffers that a TLS record fits into.
