@@ -55,7 +55,7 @@ func startFlood(ctx context.Context, o options, g *gateway, at string, d time.Du
 	if err != nil {
 		return nil, err
 	}
-	f := &flood{cmd: exec.CommandContext(ctx, "nice", "-n", "19", self, //nolint:gosec // this program
+	f := &flood{cmd: exec.CommandContext(ctx, "nice", "-n", "19", self,
 		"-attack", at, "-key", g.key.ID, "-duration", d.String(),
 		"-opens", strconv.Itoa(o.opens), "-addresses", strconv.Itoa(o.addresses))}
 	f.cmd.Stdout, f.cmd.Stderr = &f.out, os.Stderr

@@ -121,12 +121,8 @@ func eventTime(frame []byte) (time.Time, bool) {
 	if i < 0 {
 		return time.Time{}, false
 	}
-	text := frame[i+len(name):]
-	end := bytes.IndexByte(text, '"')
-	if end < 0 {
-		return time.Time{}, false
-	}
-	at, err := time.Parse(time.RFC3339Nano, string(text[:end]))
+	text, _, _ := bytes.Cut(frame[i+len(name):], []byte(`"`))
+	at, err := time.Parse(time.RFC3339Nano, string(text))
 	return at, err == nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -161,26 +162,28 @@ func report(out io.Writer, o options, f *fleet, flood outcome, s [3]state) error
 	demand(most.peak-before.resident <= memory, "the flood took %d KiB of memory: want at most %d", most.peak-before.resident, memory)
 	demand(after.back(before), "goroutines %d and descriptors %d have not come back to %d and %d",
 		after.goroutines, after.files, before.goroutines, before.files)
-	text := fmt.Sprintf("healthy clients   %d, %d of them lost\n", o.clients, lost)
+	var text strings.Builder
+	say := func(format string, args ...any) { _, _ = fmt.Fprintf(&text, format, args...) } // a Builder takes all
+	say("healthy clients   %d, %d of them lost\n", o.clients, lost)
 	for _, m := range []struct {
 		when string
 		ages []int32
 	}{{"in peace", calm}, {"beside a flood", noisy}, {"under flood", stormy}} {
-		text += fmt.Sprintf("age %-14s p50 %v  p99 %v  (%d events)\n", m.when, at(m.ages, 0.5), at(m.ages, 0.99), len(m.ages))
+		say("age %-14s p50 %v  p99 %v  (%d events)\n", m.when, at(m.ages, 0.5), at(m.ages, 0.99), len(m.ages))
 	}
-	text += fmt.Sprintf("ratio of p99      %.2f to peace, %.2f to the same flood on this machine, but elsewhere\n",
+	say("ratio of p99      %.2f to peace, %.2f to the same flood on this machine, but elsewhere\n",
 		ratio, float64(at(stormy, 0.99))/float64(at(noisy, 0.99)))
-	text += fmt.Sprintf("flood             %.0f opens a second from %d addresses, %d in all, %d failed\n", float64(flood.Opens)/flood.Time.Seconds(), o.addresses, flood.Opens, flood.Failed)
+	say("flood             %.0f opens a second from %d addresses, %d in all, %d failed\n", float64(flood.Opens)/flood.Time.Seconds(), o.addresses, flood.Opens, flood.Failed)
 	for _, m := range []map[string]int{flood.Kinds, flood.Ends} {
 		for _, name := range sortedKeys(m) {
-			text += fmt.Sprintf("  %-20s %d\n", name, m[name])
+			say("  %-20s %d\n", name, m[name])
 		}
 	}
-	text += fmt.Sprintf("memory (KiB)      before %d, at most %d, after %d\n", before.resident, most.peak, after.resident)
-	text += fmt.Sprintf("goroutines        before %d, under flood's end %d, after %d\n", before.goroutines, most.goroutines, after.goroutines)
-	text += fmt.Sprintf("descriptors       before %d, under flood's end %d, after %d\n", before.files, most.files, after.files)
-	text += fmt.Sprintf("CPU of gateway    %.2f s a second in peace and flood together\n", after.cpu.Seconds()/after.since.Seconds())
-	if _, err := io.WriteString(out, text); err != nil {
+	say("memory (KiB)      before %d, at most %d, after %d\n", before.resident, most.peak, after.resident)
+	say("goroutines        before %d, under flood's end %d, after %d\n", before.goroutines, most.goroutines, after.goroutines)
+	say("descriptors       before %d, under flood's end %d, after %d\n", before.files, most.files, after.files)
+	say("CPU of gateway    %.2f s a second in peace and flood together\n", after.cpu.Seconds()/after.since.Seconds())
+	if _, err := io.WriteString(out, text.String()); err != nil {
 		return err
 	}
 	return errors.Join(bad...)

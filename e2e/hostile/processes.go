@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -71,7 +72,7 @@ func serve(ctx context.Context, o options, dir string) (*gateway, error) {
 			"--user-sockets", "0",
 		}, o.more...),
 	} {
-		cmd := exec.Command(o.binary, args...) //nolint:noctx,gosec // stop ends it, in order; the binary is what the command line names
+		cmd := exec.Command(o.binary, args...) //nolint:noctx // stop ends it, in order
 		log, err := os.Create(filepath.Join(dir, args[0]+".log"))
 		if err != nil {
 			return nil, errors.Join(err, g.stop())
@@ -137,8 +138,7 @@ func (g *gateway) get(ctx context.Context, path string) (string, error) {
 func (g *gateway) stop() error {
 	http.DefaultClient.CloseIdleConnections()
 	var errs []error
-	for i := len(g.processes) - 1; i >= 0; i-- {
-		p := g.processes[i]
+	for _, p := range slices.Backward(g.processes) {
 		kill := time.AfterFunc(10*time.Second, func() { _ = p.Process.Kill() })
 		errs = append(errs, p.Process.Signal(syscall.SIGTERM), p.Wait())
 		kill.Stop()
