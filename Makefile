@@ -13,6 +13,7 @@ PROFILE ?= .profile
 CLIENTS ?= 1000
 RATE ?= 2000
 DURATION ?= 25s
+HOSTILE ?= 60s
 
 # The race detector needs a C compiler on most systems; without one the tests run plain.
 RACE := $(if $(shell command -v "$$(go env CC)"),-race)
@@ -42,6 +43,18 @@ lint: ## Check the code and the protobuf definitions
 	$(TOOL) golangci-lint run ./...
 	cd bench && go tool -modfile=../tools/go.mod golangci-lint run ./...
 	$(TOOL) buf lint
+
+.PHONY: vuln
+vuln: ## Look for known vulnerabilities in what the code calls, where their database can be reached
+	@if curl -sSf --max-time 10 -o /dev/null https://vuln.go.dev/index/db.json; then \
+		$(TOOL) govulncheck ./...; \
+	else \
+		echo "https://vuln.go.dev cannot be reached: vulnerabilities were NOT looked for" >&2; \
+	fi
+
+.PHONY: hostile
+hostile: ## Flood a gateway with garbage for HOSTILE (60s), and see what its clients feel of it
+	go run ./e2e/hostile --duration $(HOSTILE)
 
 .PHONY: fmt
 fmt: ## Format the code and the protobuf definitions

@@ -48,12 +48,6 @@ func (k apiKey) headers() http.Header {
 	return http.Header{"Apca-Api-Key-Id": {k.ID}, "Apca-Api-Secret-Key": {k.Secret}}
 }
 
-// message is the key as the auth message has it.
-func (k apiKey) message() string {
-	text, _ := json.Marshal(map[string]string{"action": "auth", "key": k.ID, "secret": k.Secret}) // strings cannot fail
-	return string(text)
-}
-
 func addKey(t *testing.T, file, user string, args ...string) apiKey {
 	t.Helper()
 	out := must(t, append([]string{"key", "add", user, "--keys", file, "--json"}, args...)...)

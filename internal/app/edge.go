@@ -8,6 +8,8 @@ import (
 	"net"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/lzstock/lzstock/internal/auth"
 	"github.com/lzstock/lzstock/internal/bus"
 	"github.com/lzstock/lzstock/internal/edge"
@@ -19,12 +21,17 @@ import (
 // The limits that count by user or by address where clients say who they are; where
 // they do not, there are none.
 const (
-	usualUserSockets = 5
-	usualOpens       = 20
+	usualUserSockets    = 5
+	usualOpens          = 20
+	usualAddressWaiting = 64
 )
 
-// Usual is a limit by user or address: the usual one where clients say who they are,
-// and none where they do not.
+// connectsFactor is how many connections an address may open, by usual, for each
+// request that it may send: up to there it is told that it is too fast.
+const connectsFactor = 2
+
+// Usual as a limit by user or address is the usual one where clients say who they
+// are, and none where they do not.
 const Usual = -1
 
 // EdgeConfig says how clients get to a gateway, and who they must be.
@@ -41,6 +48,10 @@ type EdgeConfig struct {
 	UserSockets   int             // or Usual
 	Opens         int             // or Usual
 	Delayed       []time.Duration // how late prices may be had by those who may not see them earlier
+
+	Waiting        int // connections that are no sockets yet; 0 is no limit
+	AddressWaiting int // of one address; or Usual
+	Connects       int // connections a second of one address; or Usual
 }
 
 // clients opens the listener for clients and completes the gateway's configuration.
@@ -77,14 +88,44 @@ func (b *builder) clients(ctx context.Context, c EdgeConfig, g *gateway.Config) 
 	if g.Sessions, err = b.sessions(ctx, c); err != nil {
 		return nil, err
 	}
-	if c.ProxyProtocol {
-		l = edge.ProxyProtocol(l, g.Addresses.Proxies)
+	if l, err = b.gate(l, c, g, a.Open()); err != nil {
+		return nil, err
 	}
 	if !a.Open() {
 		b.add(part{name: "auth", run: a.Run})
 		b.checks = append(b.checks, obs.Check{Name: "auth", Ready: a.Ready})
 	}
 	return secure(l), nil
+}
+
+// gate puts in front of a listener what closes connections before they cost
+// anything, and counts them.
+func (b *builder) gate(l net.Listener, c EdgeConfig, g *gateway.Config, open bool) (net.Listener, error) {
+	closed := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "lzstock_edge_closed_total", Help: "Connections that were closed before anything was read of them, or in favor of others.",
+	}, []string{"cause"})
+	gate, err := edge.NewGate(l, edge.GateConfig{
+		Waiting: c.Waiting, AddressWaiting: limit(c.AddressWaiting, usualAddressWaiting, open),
+		Connects: limit(c.Connects, connectsFactor*g.Opens, open), Trusted: g.Addresses.Proxies,
+		Closed: func(why edge.GateCause) { closed.WithLabelValues(string(why)).Inc() },
+	})
+	if err != nil {
+		return nil, err
+	}
+	waiting := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "lzstock_edge_waiting", Help: "Connections that are no sockets yet.",
+	}, func() float64 { return float64(gate.Waiting()) })
+	for _, m := range []prometheus.Collector{closed, waiting} {
+		if err := b.registry.Register(m); err != nil {
+			return nil, fmt.Errorf("register metrics: %w", err)
+		}
+	}
+	if !c.ProxyProtocol {
+		return gate, nil
+	}
+	behind := edge.ProxyProtocol(gate, g.Addresses.Proxies)
+	behind.Refused = func(net.Addr, error) { closed.WithLabelValues("proxy-header").Inc() }
+	return behind, nil
 }
 
 // guard refuses a gateway that the world reaches and that asks nobody.

@@ -44,7 +44,7 @@ type Process struct {
 
 // listen opens a TCP listener. Where addr is Auto it prefers usual.
 func listen(ctx context.Context, flag, addr, usual string) (net.Listener, error) {
-	var lc net.ListenConfig
+	lc := net.ListenConfig{KeepAlive: -1} // who is silent is found out above, and each accept is cheaper
 	want := addr
 	if addr == Auto {
 		want = usual

@@ -53,18 +53,21 @@ type edgeFlags struct {
 	TlsCert string `help:"Certificate that clients are shown, PEM, with those between it and its root; read anew when it changes. With it, clients connect by wss." placeholder:"FILE"`
 	TlsKey  string `help:"The certificate's key, PEM." placeholder:"FILE"`
 
-	authFlags      `group:"Clients:"`
-	InsecureOpen   bool            `group:"Clients:" help:"Ask nobody for credentials, also where other machines reach the address."`
-	Origins        []string        `group:"Clients:" help:"Origins of web pages that may connect, beside the gateway's own: https://app.example.com, https://*.example.com, null, or * for all." placeholder:"ORIGIN,..."`
-	TrustedProxies []string        `group:"Clients:" help:"Addresses or networks of proxies that are believed when they say who the client is (Forwarded, X-Forwarded-For)." placeholder:"ADDR,..."`
-	ProxyProtocol  bool            `group:"Clients:" help:"The trusted proxies speak the PROXY protocol, version 2; nobody else may connect."`
-	UserSockets    int             `group:"Clients:" default:"-1" help:"Greatest number of sockets of a user, the newest win; 0 is no limit, -1 is 5 where clients say who they are." placeholder:"N"`
-	AddressRate    int             `group:"Clients:" default:"-1" help:"Requests that an address may send a second; 0 is no limit, -1 is 20 where clients say who they are." placeholder:"N"`
-	AddressSockets int             `group:"Clients:" default:"0" help:"Greatest number of sockets of an address; 0 is no limit." placeholder:"N"`
-	UserSessions   int             `group:"Clients:" default:"0" help:"Greatest number of sessions of a user; 0 is 16." placeholder:"N"`
-	MaxSessions    int             `group:"Clients:" default:"0" help:"Greatest number of sessions; 0 is 100,000." placeholder:"N"`
-	Delayed        []time.Duration `group:"Clients:" help:"How late prices are for those whose credentials say so, such as 15m; what waits so long takes memory." placeholder:"TIME,..."`
-	SessionNats    string          `group:"Clients:" help:"NATS servers that keep the sessions of several gateways, reached with the NATS flags; without, they are in memory and end with this process." placeholder:"URL"`
+	authFlags       `group:"Clients:"`
+	InsecureOpen    bool            `group:"Clients:" help:"Ask nobody for credentials, also where other machines reach the address."`
+	Origins         []string        `group:"Clients:" help:"Origins of web pages that may connect, beside the gateway's own: https://app.example.com, https://*.example.com, null, or * for all." placeholder:"ORIGIN,..."`
+	TrustedProxies  []string        `group:"Clients:" help:"Addresses or networks of proxies that are believed when they say who the client is (Forwarded, X-Forwarded-For)." placeholder:"ADDR,..."`
+	ProxyProtocol   bool            `group:"Clients:" help:"The trusted proxies speak the PROXY protocol, version 2; nobody else may connect."`
+	UserSockets     int             `group:"Clients:" default:"-1" help:"Greatest number of sockets of a user, the newest win; 0 is no limit, -1 is 5 where clients say who they are." placeholder:"N"`
+	AddressRate     int             `group:"Clients:" default:"-1" help:"Requests that an address may send a second; 0 is no limit, -1 is 20 where clients say who they are." placeholder:"N"`
+	AddressConnects int             `group:"Clients:" default:"-1" help:"Connections that an address may open a second; more are closed unread. 0 is no limit, -1 is twice the address rate where clients say who they are." placeholder:"N"`
+	AddressWaiting  int             `group:"Clients:" default:"-1" help:"Greatest number of connections of an address that are no sockets yet; 0 is no limit, -1 is 64 where clients say who they are." placeholder:"N"`
+	MaxWaiting      int             `group:"Clients:" default:"4096" help:"Greatest number of connections that are no sockets yet, the newest win; 0 is no limit." placeholder:"N"`
+	AddressSockets  int             `group:"Clients:" default:"0" help:"Greatest number of sockets of an address; 0 is no limit." placeholder:"N"`
+	UserSessions    int             `group:"Clients:" default:"0" help:"Greatest number of sessions of a user; 0 is 16." placeholder:"N"`
+	MaxSessions     int             `group:"Clients:" default:"0" help:"Greatest number of sessions; 0 is 100,000." placeholder:"N"`
+	Delayed         []time.Duration `group:"Clients:" help:"How late prices are for those whose credentials say so, such as 15m; what waits so long takes memory." placeholder:"TIME,..."`
+	SessionNats     string          `group:"Clients:" help:"NATS servers that keep the sessions of several gateways, reached with the NATS flags; without, they are in memory and end with this process." placeholder:"URL"`
 }
 
 // edge makes the edge's configuration; nats says how to reach the sessions' store.
@@ -78,6 +81,7 @@ func (f edgeFlags) edge(nats natsFlags) (app.EdgeConfig, error) {
 		Proxies: f.TrustedProxies, ProxyProtocol: f.ProxyProtocol, Origins: f.Origins,
 		Sessions:   session.Config{PerUser: f.UserSessions, Total: f.MaxSessions},
 		SessionBus: nats.nats(f.SessionNats), UserSockets: f.UserSockets, Opens: f.AddressRate, Delayed: f.Delayed,
+		Waiting: f.MaxWaiting, AddressWaiting: f.AddressWaiting, Connects: f.AddressConnects,
 	}, nil
 }
 

@@ -1,6 +1,7 @@
 // Package edge holds what a server on the public internet asks of a request
 // before it does anything for it: who the client is, behind which proxies,
-// whether its page may ask, and whether it asks too often. It knows net and
+// whether its page may ask, and whether it asks too often; and closes connections
+// that are too many before there is a request. It knows net and
 // net/http, and nothing of prices.
 //
 // What it promises:

@@ -103,8 +103,10 @@ func (c *proxied) NetConn() net.Conn {
 
 // CloseWrite tells the peer that nothing more comes, where the connection below
 // can.
-func (c *proxied) CloseWrite() error {
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+func (c *proxied) CloseWrite() error { return closeWrite(c.Conn) }
+
+func closeWrite(conn net.Conn) error {
+	if half, ok := conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
 	}
 	return errors.ErrUnsupported

@@ -106,6 +106,21 @@ func (r *Rates) Allow(addr netip.Addr) (ok bool, after time.Duration) {
 	return true, 0
 }
 
+// Charge takes n more tokens from addr for what it has opened, down to none.
+func (r *Rates) Charge(addr netip.Addr, n int) {
+	c := clientOf(addr)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i, ok := r.known[c]
+	if !ok {
+		i = r.add(c)
+		r.link(i)
+	}
+	now := time.Since(r.begun)
+	b := &r.buckets[i]
+	b.full = min(max(b.full, now)+time.Duration(n)*r.every, max(b.full, now+r.early+r.every))
+}
+
 // Len is how many addresses are known.
 func (r *Rates) Len() int {
 	r.mu.Lock()

@@ -137,7 +137,7 @@ type Gateway struct {
 	bridges  *bridge.Factory
 	poller   poll.Poller
 	log      *slog.Logger
-	audit    audit
+	audit    *audit
 	metrics  *metrics
 	mux      *http.ServeMux
 	tasks    sync.WaitGroup // what is done for clients beside their turns
@@ -158,7 +158,7 @@ func New(cfg Config, h *hub.Hub, demand Demand, log *slog.Logger, reg prometheus
 		return nil, err
 	}
 	g := &Gateway{
-		cfg: cfg, hub: h, demand: demand, auth: cfg.Auth, anybody: open(), log: log, audit: audit{log}, bridges: bridge.NewFactory(h, cfg.Bridge),
+		cfg: cfg, hub: h, demand: demand, auth: cfg.Auth, anybody: open(), log: log, audit: &audit{log: log}, bridges: bridge.NewFactory(h, cfg.Bridge),
 		users: users{sockets: map[session.User][]*dialog{}}, slots: semaphore.NewWeighted(int64(cfg.Authenticating)),
 	}
 	sessions := cfg.Sessions

@@ -477,3 +477,24 @@ func TestBrokenTLSEndsTheConnection(t *testing.T) {
 		}
 	})
 }
+
+// layered stands on a connection and lets go of it, as those of listeners do.
+type layered struct {
+	net.Conn
+	gone bool
+}
+
+func (l *layered) NetConn() net.Conn {
+	l.gone = true
+	return l.Conn
+}
+
+func TestWhatStandsOnAConnectionLetsGo(t *testing.T) {
+	a, b := net.Pipe()
+	defer func() { _, _ = a.Close(), b.Close() }()
+	inner := &layered{Conn: a}
+	outer := &layered{Conn: inner}
+	if got := bare(outer); got != a || !inner.gone || !outer.gone {
+		t.Errorf("bare gives %T; let go: %t, %t", got, inner.gone, outer.gone)
+	}
+}

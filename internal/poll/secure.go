@@ -109,13 +109,16 @@ func take(conn net.Conn, records *sync.Pool, below func(net.Conn) (Conn, error))
 	return &secure{Conn: c, tls: secured, under: under, records: records}, nil
 }
 
-// bare gives the connection below those that only listen to how one begins, as the
-// PROXY protocol's do.
+// bare gives the connection that others stand on which let go of it, as those of
+// edge's listeners do.
 func bare(conn net.Conn) net.Conn {
-	if wrapped, ok := conn.(interface{ NetConn() net.Conn }); ok {
-		return wrapped.NetConn()
+	for {
+		above, ok := conn.(interface{ NetConn() net.Conn })
+		if !ok {
+			return conn
+		}
+		conn = above.NetConn()
 	}
-	return conn
 }
 
 // record is the size of buffers that a TLS record fits into.
