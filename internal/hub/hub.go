@@ -42,7 +42,8 @@ type Hub struct {
 	shards []*shard
 	rings  mailbox.Rings // the memory of all members' queues
 	next   atomic.Uint64 // for handing members to shards in turn
-	done   chan struct{}
+	ending chan struct{} // closed: no message is taken any more
+	done   chan struct{} // closed: nothing is left
 }
 
 // Sink is how one member gets its events. All of its methods are called on the
@@ -77,7 +78,7 @@ func New(cfg Config) (*Hub, error) {
 	if cfg.Inbox == 0 {
 		cfg.Inbox = 256
 	}
-	h := &Hub{cfg: cfg, done: make(chan struct{})}
+	h := &Hub{cfg: cfg, ending: make(chan struct{}), done: make(chan struct{})}
 	for range cfg.Shards {
 		h.shards = append(h.shards, newShard(h))
 	}
@@ -92,7 +93,12 @@ func (h *Hub) Run(ctx context.Context) error {
 	for _, s := range h.shards {
 		g.Go(func() error { return s.run(ctx) })
 	}
-	return g.Wait()
+	err := g.Wait()
+	close(h.ending)
+	for _, s := range h.shards {
+		s.close()
+	}
+	return err
 }
 
 // Publish spreads events, which the hub takes over: ascending by Seq, those of

@@ -58,11 +58,16 @@ func newShard(h *Hub) *shard {
 func (s *shard) send(ctx context.Context, m message) error {
 	select {
 	case s.inbox <- m:
-		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
-	case <-s.hub.done:
+	case <-s.hub.ending:
 		return ErrClosed
+	}
+	select {
+	case <-s.hub.ending: // perhaps before close could see it
+		return ErrClosed
+	default:
+		return nil
 	}
 }
 
@@ -72,9 +77,6 @@ func (s *shard) run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			for m := range s.members {
-				s.fail(m, ErrClosed)
-			}
 			return context.Cause(ctx)
 		case m := <-s.inbox:
 			s.now = time.Now()
@@ -99,6 +101,24 @@ func (s *shard) run(ctx context.Context) error {
 		if len(s.timers) > 0 {
 			timer.Reset(time.Until(s.timers[0].wake))
 		}
+	}
+}
+
+// close does what was asked for before the end, so that nobody joins unnoticed,
+// and fails the members that are left.
+func (s *shard) close() {
+	s.now = time.Now()
+	for {
+		select {
+		case m := <-s.inbox:
+			s.handle(m)
+			continue
+		default:
+		}
+		break
+	}
+	for m := range s.members {
+		s.fail(m, ErrClosed)
 	}
 }
 
