@@ -231,7 +231,7 @@ func (g *Gateway) serve(conn net.Conn, early []byte, d *dialog) {
 // lose lets go of a client that was admitted, but has not come about.
 func (g *Gateway) lose(ctx context.Context, d *dialog, what string, err error) {
 	g.metrics.refused.WithLabelValues("upgrade-failed").Inc()
-	g.log.LogAttrs(ctx, slog.LevelDebug, what, slog.String("peer", d.peer), slog.Any("error", err))
+	g.log.LogAttrs(ctx, slog.LevelDebug, "socket was not opened", slog.String("step", what), slog.String("peer", d.peer), slog.Any("error", err))
 	if d.held != nil {
 		g.letGo(d.held)
 	}

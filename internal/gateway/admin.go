@@ -41,7 +41,7 @@ func (g *Gateway) Admin(mux *http.ServeMux) {
 	mux.HandleFunc("GET /sessions", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/x-ndjson")
 		e := json.NewEncoder(w)
-		for info, err := range g.sessions.List(r.Context(), session.User(r.URL.Query().Get("user"))) {
+		for info, err := range g.sessions.List(r.Context(), session.User(r.URL.Query().Get("user"))) { //nolint:contextcheck // it has the request's
 			if err != nil {
 				g.log.LogAttrs(r.Context(), slog.LevelWarn, "sessions are not available", slog.Any("error", err))
 				http.Error(w, session.ErrUnavailable.Error(), http.StatusServiceUnavailable)

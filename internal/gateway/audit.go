@@ -16,7 +16,7 @@ import (
 type audit struct{ log *slog.Logger }
 
 func (a audit) write(ctx context.Context, what string, attrs ...slog.Attr) {
-	a.log.LogAttrs(ctx, obs.LevelAudit, what, attrs...)
+	a.log.LogAttrs(ctx, obs.LevelAudit, what, attrs...) //nolint:sloglint // each caller's is a literal
 }
 
 func identityAttrs(who *session.Identity) []slog.Attr {
