@@ -71,7 +71,7 @@ type Bridge struct {
 	maxAge  time.Duration // 0: no limit
 
 	end     atomic.Pointer[End] // the first reason
-	moving  sync.Mutex          // held while the bridge changes its hub; the farewell waits for that
+	moving  sync.Mutex          // held while the bridge joins or changes its hub; the farewell waits for that
 	joined  bool                // the hub knows the member
 	torn    bool                // a frame was left unfinished: nothing may follow it
 	helpers sync.WaitGroup
@@ -87,14 +87,17 @@ type Bridge struct {
 func (f *Factory) Start(ctx context.Context, conn Conn, handler Handler, opts Options) {
 	b := &Bridge{
 		factory: f, conn: conn, handler: handler, ctx: ctx, id: opts.ID, born: time.Now(),
-		maxAge: cmp.Or(opts.MaxAge, f.cfg.MaxAge), joined: true,
+		maxAge: cmp.Or(opts.MaxAge, f.cfg.MaxAge),
 	}
 	f.live.Add(1)
 	b.talking.Add(1)
 	b.initWriter(opts)
 	f.stats.open.Add(1)
-	if err := b.join(ctx, cmp.Or(opts.Hub, f.hub), opts.Mailbox); err != nil {
-		b.joined = false
+	b.moving.Lock() // the hub may fail the member, at its end, before it says so here
+	err := b.join(ctx, cmp.Or(opts.Hub, f.hub), opts.Mailbox)
+	b.joined = err == nil
+	b.moving.Unlock()
+	if err != nil {
 		b.Stop(wire.GoingAway, err)
 	}
 	f.add(b) // the farewell waits for the connection's end, which Start brings: it cannot be over before

@@ -134,7 +134,9 @@ func TestMoveWhileAHelperWrites(t *testing.T) {
 			}
 		}
 		_ = p.conn.Close()
-		<-p.end
+		if end := <-p.end; end.Reason != wire.ClientGone {
+			t.Errorf("%v", end)
+		}
 		h.tasks.Wait()
 	})
 }
@@ -182,7 +184,9 @@ func TestMoveAfterTheEnd(t *testing.T) {
 		p.send(ws.NewTextFrame([]byte("x")))
 		synctest.Wait()
 		_ = p.conn.Close()
-		<-p.end
+		if end := <-p.end; end.Reason != wire.ClientGone {
+			t.Errorf("%v", end)
+		}
 		if err := kept.Move(t.Context(), late.hub, mailbox.Options{}); err != nil || late.hub.Stats().Members != 0 {
 			t.Errorf("%v, %+v", err, late.hub.Stats())
 		}

@@ -50,7 +50,7 @@ func (d *dialog) auth(ctx context.Context, cmd wire.Command) error {
 
 // settle checks credentials and lets the client in, or not.
 func (d *dialog) settle(ctx context.Context, c credentials, cmd wire.Command, refresh bool) error {
-	who, err := d.g.authenticate(d.g.asking, c)
+	who, err := d.g.authenticate(d.g.asking, c) //nolint:contextcheck // which ends with the gateway's stop
 	switch {
 	case d.left(), d.g.asking.Err() != nil:
 		return nil

@@ -428,8 +428,10 @@ func TestTokenIsRenewed(t *testing.T) {
 		if took := time.Since(begin); took != 9*time.Minute {
 			t.Errorf("warned after %s", took)
 		}
-		c.send(authToken(d.token("next", "carol", 20*time.Minute, session.Grant{})))
+		c.send(authToken(d.token("next", "carol", 20*time.Minute, techOnly())))
 		c.expect("authenticated")
+		c.send(`{"action":"subscribe","trades":["AAPL","IBM"]}`)
+		c.expect(`"rejected":[{"ch":"trades","S":"IBM","code":409`)
 		c.expect("expiring")
 		if took := time.Since(begin); took != 28*time.Minute {
 			t.Errorf("warned again after %s", took)
@@ -464,12 +466,13 @@ func TestKeyIsTakenBackDuringTheUpgrade(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer func() { _ = conn.Close() }()
-				req := "GET /v1/stream?trades=AAPL HTTP/1.1\r\nHost: gateway\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
-					"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+				var req strings.Builder
+				req.WriteString("GET /v1/stream?trades=AAPL HTTP/1.1\r\nHost: gateway\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+					"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n")
 				for k, v := range headers {
-					req += k + ": " + v[0] + "\r\n"
+					req.WriteString(k + ": " + v[0] + "\r\n")
 				}
-				if _, err := conn.Write([]byte(req + "\r\n")); err != nil {
+				if _, err := conn.Write([]byte(req.String() + "\r\n")); err != nil {
 					t.Fatal(err)
 				}
 				synctest.Wait() // the answer waits for room

@@ -52,6 +52,7 @@ func FuzzUpgrade(f *testing.F) {
 			time.Sleep(2 * time.Minute)
 			_ = conn.Close()
 			answered(t, <-done)
+			synctest.Wait()
 			if i := strings.Index(ho.logs.String(), "panic"); i >= 0 {
 				t.Errorf("%s", ho.logs.String()[i:])
 			}

@@ -99,7 +99,7 @@ func newHub(t *testing.T) *hub.Hub {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(t.Context())
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = h.Run(ctx) })
 	t.Cleanup(func() { stop(); wg.Wait() })

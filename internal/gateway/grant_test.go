@@ -139,6 +139,10 @@ func TestKeyRemovedEndsSockets(t *testing.T) {
 		c.expect(`"code":401`, "close 4003")
 		other.send(`{"action":"subscribe","trades":["AAPL"]}`)
 		other.expect("subscription")
+		d.drop("bob")
+		d.tell()
+		other.expect(`"code":401`, "close 4003")
+		ho.clean()
 	})
 }
 
@@ -269,7 +273,7 @@ func (te *tenant) drain() {
 		if err != nil {
 			te.c.t.Fatalf("%s: %v", te.name, err)
 		}
-		switch f.Header.OpCode {
+		switch f.Header.OpCode { //nolint:exhaustive // others do not matter here
 		case ws.OpPing:
 			_ = ws.WriteFrame(te.c.conn, ws.MaskFrame(ws.NewPongFrame(nil)))
 		case ws.OpClose:
@@ -308,7 +312,7 @@ func (te *tenant) drain() {
 
 func randomGrant(r *rand.Rand, symbols []market.Symbol) (g session.Grant) {
 	if r.IntN(3) == 0 {
-		g.Channels = []market.Channel{market.Channel([]market.Channel{market.Trades, market.Quotes}[r.IntN(2)])}
+		g.Channels = []market.Channel{[]market.Channel{market.Trades, market.Quotes}[r.IntN(2)]}
 	}
 	for range r.IntN(4) {
 		s := string(symbols[r.IntN(len(symbols))])
