@@ -39,7 +39,7 @@ func newMetrics(g *Gateway, reg prometheus.Registerer) (*metrics, error) {
 		inbox:     desc("inbox_depth", "Batches and commands that wait in the fullest shard's inbox."),
 		ends:      desc("ended_total", "Sockets that have ended.", "reason"),
 		writes:    desc("writes_total", "Write system calls of the shards."),
-		bytes:     desc("written_bytes_total", "Bytes that sockets took at once."),
+		bytes:     desc("written_bytes_total", "Bytes offered to sockets."),
 		helpers:   desc("busy_total", "Times that a socket did not take everything at once."),
 		shed:      desc("heartbeats_shed_total", "Heartbeats that gave way to data."),
 		events:    desc("events_total", "Events from upstream."),
