@@ -247,7 +247,11 @@ func (b *Bridge) farewell() {
 	}
 	b.moving.Unlock()
 	b.helpers.Wait()
-	if reason != wire.ClientGone && !b.torn {
+	switch {
+	case reason == wire.ClientGone:
+	case b.torn: // whatever came now would stand inside a frame
+		_ = b.conn.Close()
+	default:
 		rest, err := b.conn.Offer(b.goodbye(reason))
 		if err == nil && len(rest) > 0 {
 			_, err = b.conn.Push(rest, b.factory.cfg.CloseWait)
@@ -280,8 +284,12 @@ func (b *Bridge) goodbye(reason wire.Reason) []byte {
 
 // push finishes what the connection did not take at once. It runs in a helper,
 // the bridge's one writer until it reports.
+//
+// What is given up before anything of it was taken tears no frame, since a buffer
+// holds whole ones; a connection that cannot go on all the same says so itself.
 func (b *Bridge) push(buf *[]byte, rest []byte) {
 	defer b.factory.release(buf)
+	all := len(*buf)
 	for len(rest) > 0 {
 		left, err := b.conn.Push(rest, b.factory.cfg.WriteStall)
 		progress := len(left) < len(rest)
@@ -289,11 +297,11 @@ func (b *Bridge) push(buf *[]byte, rest []byte) {
 		switch {
 		case err == nil:
 		case !errors.Is(err, os.ErrDeadlineExceeded):
-			b.torn = true
+			b.torn = len(rest) < all
 			b.Stop(wire.ClientGone, err)
 			return
 		case !progress:
-			b.torn = true
+			b.torn = len(rest) < all
 			b.Stop(wire.WriteStalled, err)
 			return
 		}

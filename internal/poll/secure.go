@@ -185,8 +185,15 @@ func (s *secure) borrow() *[]byte {
 	return &buf
 }
 
+// errTorn says that records were given up, without which those behind them cannot be
+// read.
+var errTorn = errors.New("write TLS: records before these were not sent")
+
 // Offer makes records of all of p and writes what fits.
 func (s *secure) Offer(p []byte) ([]byte, error) {
+	if s.sending != nil {
+		return nil, errTorn
+	}
 	buf := s.borrow()
 	s.under.lend((*buf)[:0])
 	_, err := s.tls.Write(p)
