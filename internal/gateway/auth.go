@@ -53,7 +53,7 @@ func (d *dialog) settle(ctx context.Context, c credentials, cmd wire.Command, re
 	who, err := d.g.authenticate(d.g.asking, c) //nolint:contextcheck // which ends with the gateway's stop
 	switch {
 	case d.left(), d.g.asking.Err() != nil:
-		return nil
+		return nil //nolint:nilerr // nobody is left to be told
 	case err == nil && refresh && who.User != d.who.User:
 		return refuse(cmd.ID, wire.CodeAuthFailed, "the token is of another user")
 	case err == nil && refresh && who.Grant.Delay != d.who.Grant.Delay:
