@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -98,7 +99,7 @@ func (d *dialog) enter(ctx context.Context) error {
 	if d.who.Method == session.Open {
 		return nil
 	}
-	for _, old := range d.g.users.add(d.who.User, d, or(d.who.Grant.Limits.Sockets, d.g.cfg.UserSockets)) {
+	for _, old := range d.g.users.add(d.who.User, d, cmp.Or(d.who.Grant.Limits.Sockets, d.g.cfg.UserSockets)) {
 		old.bridge.Stop(wire.ConnectionLimit, nil)
 	}
 	// What was taken back since the credentials were looked at has not found this
@@ -237,11 +238,4 @@ func (g *Gateway) epochOf(who *session.Identity) market.Epoch {
 		return g.cfg.Delayed[who.Grant.Delay].Epoch()
 	}
 	return g.demand.Epoch()
-}
-
-func or(v, usual int) int {
-	if v > 0 {
-		return v
-	}
-	return usual
 }

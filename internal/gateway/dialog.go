@@ -97,7 +97,7 @@ func (d *dialog) symbolLimit() int {
 	if d.who == nil {
 		return d.g.cfg.Symbols
 	}
-	return or(d.who.Grant.Limits.Symbols, d.g.cfg.Symbols)
+	return cmp.Or(d.who.Grant.Limits.Symbols, d.g.cfg.Symbols)
 }
 
 func tooManySymbols(n, limit int) error {
