@@ -327,9 +327,11 @@ func serve(t *testing.T, m *monitor.Monitor, cfg monitor.ServerConfig) (conn *gr
 	stop = sync.OnceFunc(func() {
 		cancel()
 		wg.Wait()
+	})
+	t.Cleanup(func() {
+		stop()
 		_ = conn.Close()
 	})
-	t.Cleanup(stop)
 	return conn, stop
 }
 
