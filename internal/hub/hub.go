@@ -29,6 +29,13 @@ type Config struct {
 	// History is how many recent events a topic keeps for subscriptions that
 	// resume; 0 means none.
 	History int
+	// Window is how many recent events of all topics together are kept for members
+	// that catch up; 0 means none.
+	Window int
+	// CatchUp is how long a member may take to catch up, once its topics are live.
+	// Then one of mode Every fails as one that overflows, others conflate; 0 means
+	// that there is no limit.
+	CatchUp time.Duration
 	// Open makes every topic live from its first event on.
 	Open bool
 	// Encode makes the bodies that sinks ask for; see mailbox.Item.Body.
@@ -69,8 +76,9 @@ type Notice struct {
 
 // New makes a hub, which does nothing before Run.
 func New(cfg Config) (*Hub, error) {
-	if cfg.Shards < 0 || cfg.Inbox < 0 || cfg.History < 0 {
-		return nil, fmt.Errorf("hub: shards %d, inbox %d and history %d must not be negative", cfg.Shards, cfg.Inbox, cfg.History)
+	if cfg.Shards < 0 || cfg.Inbox < 0 || cfg.History < 0 || cfg.Window < 0 || cfg.CatchUp < 0 {
+		return nil, fmt.Errorf("hub: shards %d, inbox %d, history %d, window %d and catch-up %v must not be negative",
+			cfg.Shards, cfg.Inbox, cfg.History, cfg.Window, cfg.CatchUp)
 	}
 	if cfg.Shards == 0 {
 		cfg.Shards = runtime.GOMAXPROCS(0)
@@ -133,7 +141,9 @@ func (h *Hub) Gap(ctx context.Context, gap market.Gap) error {
 // Feed tells all members, and those who join later, the feed's state.
 func (h *Hub) Feed(ctx context.Context, feed market.Feed) error {
 	return h.all(ctx, message{do: func(s *shard) {
-		s.feed = &feed
+		if s.feed = &feed; feed.Epoch != 0 {
+			s.epoch = feed.Epoch
+		}
 		s.announce(Notice{Feed: &feed})
 	}})
 }
@@ -162,25 +172,8 @@ func (h *Hub) all(ctx context.Context, m message) error {
 // Snapshot gives the current values of topics, ascending by Seq, and the
 // position at which all of them hold. "*" stands for every symbol.
 func (h *Hub) Snapshot(ctx context.Context, topics []market.Topic) ([]market.Event, market.Seq, error) {
-	type answer struct {
-		events []market.Event
-		at     market.Seq
-	}
-	got := make(chan answer, 1)
-	s := h.shards[0]
-	if err := s.send(ctx, message{do: func(s *shard) {
-		got <- answer{s.snapshot(topics), s.position}
-	}}); err != nil {
-		return nil, 0, err
-	}
-	select {
-	case a := <-got:
-		return a.events, a.at, nil
-	case <-ctx.Done():
-		return nil, 0, context.Cause(ctx)
-	case <-h.done:
-		return nil, 0, ErrClosed
-	}
+	p, err := ask(ctx, h, func(s *shard) Past { return Past{Events: s.snapshot(topics), At: s.position} })
+	return p.Events, p.At, err
 }
 
 // Stats are counts over the hub's life, and what is there now.
@@ -188,6 +181,9 @@ type Stats struct {
 	Events    uint64 // events published
 	Delivered uint64 // events put into mailboxes
 	Merged    uint64 // events that gave way to later ones in mailboxes
+	Replayed  uint64 // events put into mailboxes of members that caught up
+	Fetches   uint64 // times that events for these had to come from elsewhere
+	Gaps      uint64 // members that could not be brought up to date without a gap
 	Members   int
 	Topics    int // topics that a shard holds
 	Inbox     int // batches and commands that wait, in the fullest inbox
@@ -202,6 +198,9 @@ func (h *Hub) Stats() Stats {
 		}
 		st.Delivered += s.stats.delivered.Load()
 		st.Merged += s.stats.merged.Load()
+		st.Replayed += s.stats.replayed.Load()
+		st.Fetches += s.stats.fetches.Load()
+		st.Gaps += s.stats.gaps.Load()
 		st.Members += int(s.stats.members.Load())
 		st.Topics = max(st.Topics, int(s.stats.topics.Load()))
 		st.Inbox = max(st.Inbox, len(s.inbox))

@@ -18,6 +18,7 @@ type Member struct {
 
 	// Owned by the shard.
 	box    mailbox.Mailbox
+	catch  *catchUp                // nil: it gets what comes
 	subs   []*sub                  // ascending by their topic's number
 	allow  func(market.Topic) bool // what a wildcard covers; nil: everything
 	wild   channels                // listens to all symbols
@@ -96,6 +97,9 @@ type Subscription struct {
 	// them all are named in Result.Missed, and send a snapshot.
 	Resume bool
 	Since  market.Seq
+	// CatchUp, where set, asks for what Resume does, at the pace of the member and
+	// with help from elsewhere. It stands alone.
+	CatchUp *CatchUp
 }
 
 // Result tells what a subscription met.

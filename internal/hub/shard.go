@@ -26,16 +26,20 @@ type shard struct {
 	inbox    chan message
 	now      time.Time
 	position market.Seq
-	base     market.Seq // history holds every event after it
+	base     market.Seq   // history holds every event after it
+	epoch    market.Epoch // 0 while it is not known
+	window   window
 	feed     *market.Feed
 	channels [market.NumChannels]channel
 	topics   int
 	numbers  uint64 // of topics, ever
 	members  map[*Member]struct{}
+	catching map[*Member]struct{} // members that catch up
 	dirty    []*Member
 	timers   timers
 	stats    struct {
 		events, delivered, merged atomic.Uint64
+		replayed, fetches, gaps   atomic.Uint64
 		members, topics           atomic.Int64
 	}
 }
@@ -48,7 +52,7 @@ type channel struct {
 }
 
 func newShard(h *Hub) *shard {
-	s := &shard{hub: h, inbox: make(chan message, h.cfg.Inbox), members: map[*Member]struct{}{}}
+	s := &shard{hub: h, inbox: make(chan message, h.cfg.Inbox), members: map[*Member]struct{}{}, catching: map[*Member]struct{}{}}
 	for i := range s.channels {
 		s.channels[i] = channel{carried: h.cfg.Open, topics: map[market.Symbol]*topic{}, wild: map[*Member]struct{}{}}
 	}
@@ -146,9 +150,22 @@ func (s *shard) publish(b *mailbox.Batch) {
 		if (!t.carried && !c.carried) || e.Seq <= t.last.Seq {
 			continue
 		}
+		if limit := s.hub.cfg.Window; limit > 0 {
+			s.window.push(passed{topic: t, item: item, seq: e.Seq, prev: t.last.Seq}, limit)
+			if e.Merged > 1 { // somebody has the events that it stands for, but not we
+				t.base = e.Seq
+			}
+		} else {
+			s.window.floor = e.Seq
+		}
 		t.record(e, s.hub.cfg.History)
 		for j := 0; j < len(t.subs); j++ {
 			u := t.subs[j]
+			if u.member.catch != nil { // it takes the event from the window
+				u.wantSnap = false
+				s.touch(u.member)
+				continue
+			}
 			if err := u.member.box.Add(&u.slot, item, s.now); err != nil {
 				s.fail(u.member, err)
 				j-- // its place in subs has been taken by another
@@ -189,6 +206,7 @@ func (s *shard) leave(m *Member) {
 		heap.Remove(&s.timers, m.index)
 	}
 	delete(s.members, m)
+	delete(s.catching, m)
 	s.stats.members.Add(-1)
 }
 
@@ -246,7 +264,23 @@ func (s *shard) flushOne(m *Member) {
 		}
 	}()
 	m.box.Advance(s.position)
+	var more bool
+	var again time.Time
+	if m.catch != nil {
+		if more, again = s.catchUp(m); !m.joined {
+			return
+		}
+		if m.catch != nil {
+			m.box.Advance(m.catch.at)
+		}
+	}
 	wake := m.sink.Flush(&m.box, s.now)
+	if more && m.box.Empty() {
+		again = s.now // one chunk a round: others wait no longer for it
+	}
+	if wake.IsZero() || (!again.IsZero() && again.Before(wake)) {
+		wake = again
+	}
 	if merged := m.box.Merged(); merged != m.merged {
 		s.stats.merged.Add(merged - m.merged)
 		m.merged = merged

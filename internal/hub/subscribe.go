@@ -36,6 +36,9 @@ func (s *shard) join(m *Member) {
 func (s *shard) subscribe(m *Member, req Subscription, then func(Result)) {
 	res := Result{At: s.position}
 	var current, past []market.Event
+	if req.CatchUp != nil {
+		s.catchUpOn(m, req.CatchUp)
+	}
 	add := func(t *topic, wild bool) {
 		u := s.attach(m, t)
 		known := u.wild || u.named
@@ -44,8 +47,14 @@ func (s *shard) subscribe(m *Member, req Subscription, then func(Result)) {
 		} else {
 			u.named = true
 		}
-		if known {
+		switch {
+		case known:
 			return
+		case req.CatchUp != nil:
+			m.catch.add(u, req.CatchUp.Since)
+			return
+		case m.catch != nil:
+			m.catch.floors[u] = s.position
 		}
 		if !s.live(t) {
 			u.wantSnap = u.wantSnap || req.Snapshot || req.Resume
@@ -72,7 +81,13 @@ func (s *shard) subscribe(m *Member, req Subscription, then func(Result)) {
 		c := &s.channels[name.Channel]
 		c.wild[m] = struct{}{}
 		m.wild.set(name.Channel, true)
-		m.snap.set(name.Channel, req.Snapshot || req.Resume)
+		switch {
+		case req.CatchUp != nil:
+			m.catch.wild.set(name.Channel, true)
+			m.catch.wildSince = req.CatchUp.Since
+		case m.catch == nil || !m.catch.wild.has(name.Channel):
+			m.snap.set(name.Channel, req.Snapshot || req.Resume)
+		}
 		for _, t := range c.topics {
 			if m.allowed(t.name) {
 				add(t, true)
@@ -82,23 +97,30 @@ func (s *shard) subscribe(m *Member, req Subscription, then func(Result)) {
 	if then != nil {
 		then(res)
 	}
-	slot := func(e *market.Event) *mailbox.Slot { return &m.of(s.topic(e.Topic())).slot }
-	slices.SortFunc(current, ascending)
-	batch := mailbox.NewBatch(current, s.hub.cfg.Encode)
-	for i := range current {
-		m.box.AddSnapshot(slot(&current[i]), batch.Item(i), s.now)
-	}
+	s.addSnapshots(m, current)
 	if len(past) == 0 {
 		return
 	}
 	slices.SortFunc(past, ascending)
-	batch = mailbox.NewBatch(past, s.hub.cfg.Encode)
+	batch := mailbox.NewBatch(past, s.hub.cfg.Encode)
 	slots, items := make([]*mailbox.Slot, len(past)), make([]mailbox.Item, len(past))
 	for i := range past {
-		slots[i], items[i] = slot(&past[i]), batch.Item(i)
+		slots[i], items[i] = s.slot(m, &past[i]), batch.Item(i)
 	}
 	if err := m.box.AddReplay(slots, items, s.now); err != nil {
 		s.fail(m, err)
+	}
+}
+
+// slot gives the place in a member's mailbox of an event's topic, which the member
+// has.
+func (s *shard) slot(m *Member, e *market.Event) *mailbox.Slot { return &m.of(s.topic(e.Topic())).slot }
+
+func (s *shard) addSnapshots(m *Member, current []market.Event) {
+	slices.SortFunc(current, ascending)
+	batch := mailbox.NewBatch(current, s.hub.cfg.Encode)
+	for i := range current {
+		m.box.AddSnapshot(s.slot(m, &current[i]), batch.Item(i), s.now)
 	}
 }
 
@@ -116,7 +138,7 @@ func (s *shard) restrict(m *Member, allow func(market.Topic) bool) {
 	for c := range s.channels {
 		if ch := market.Channel(c); m.wild.has(ch) {
 			all := []market.Topic{{Channel: ch, Symbol: market.AllSymbols}}
-			s.subscribe(m, Subscription{Topics: all, Snapshot: m.snap.has(ch)}, nil)
+			s.subscribe(m, Subscription{Topics: all, Snapshot: m.snap.has(ch) || (m.catch != nil && m.catch.wild.has(ch))}, nil)
 		}
 	}
 }

@@ -24,6 +24,9 @@ func (s *shard) topic(name market.Topic) *topic {
 		}
 		u := s.attach(m, t)
 		u.wild, u.wantSnap = true, m.snap.has(name.Channel)
+		if m.catch != nil && m.catch.wild.has(name.Channel) {
+			m.catch.add(u, m.catch.wildSince)
+		}
 	}
 	return t
 }
@@ -45,6 +48,10 @@ func (s *shard) live(t *topic) bool { return t.carried || s.channels[t.name.Chan
 // release ends a subscription that is its member's no more.
 func (s *shard) release(u *sub) {
 	u.member.box.Clear(&u.slot)
+	if c := u.member.catch; c != nil {
+		delete(c.waits, u)
+		delete(c.floors, u)
+	}
 	u.topic.detach(u)
 	s.collect(u.topic)
 }
@@ -98,11 +105,16 @@ func (s *shard) replace(topics []market.Topic, b *mailbox.Batch) {
 				u.member.box.Clear(&u.slot)
 			}
 			if u.wantSnap || missed {
-				u.wantSnap = false
+				if u.wantSnap = false; u.member.catch != nil {
+					u.member.catch.floors[u] = e.Seq
+				}
 				u.member.box.AddSnapshot(&u.slot, item, s.now)
 				s.touch(u.member)
 			}
 		}
+	}
+	for m := range s.catching { // perhaps for these topics
+		s.touch(m)
 	}
 }
 
@@ -125,7 +137,7 @@ func (s *shard) forget(topics []market.Topic) {
 
 func (s *shard) gap(gap *market.Gap) {
 	if gap.To.Epoch != gap.From.Epoch {
-		s.position = gap.To.Seq
+		s.begin(gap.To)
 	}
 	told := map[*Member]struct{}{}
 	s.each(gap.Topics, func(t *topic) {
@@ -145,6 +157,24 @@ func (s *shard) gap(gap *market.Gap) {
 		for _, u := range t.subs {
 			u.member.box.Clear(&u.slot)
 			u.wantSnap = true
+			if c := u.member.catch; c != nil {
+				delete(c.waits, u)
+				delete(c.missed, t.name)
+			}
 		}
 	})
+}
+
+// begin makes another epoch that of the hub. What is known of the one before is
+// worth nothing, and members that catch up on it wait for the new values.
+func (s *shard) begin(at market.Position) {
+	s.epoch, s.position, s.window = at.Epoch, at.Seq, window{}
+	for m := range s.catching {
+		for u := range m.catch.waits {
+			u.wantSnap = true
+		}
+		m.snap |= m.catch.wild
+		m.catch = nil
+	}
+	clear(s.catching)
 }

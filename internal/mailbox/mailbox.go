@@ -311,6 +311,18 @@ func (m *Mailbox) Peek() (market.Seq, bool) {
 	return e.item.Event().Seq, true
 }
 
+// Mode gives the mode.
+func (m *Mailbox) Mode() Mode { return m.mode }
+
+// Free gives for how many events of the past, at most n, there is room without
+// crowding those that come; 0 while the mailbox conflates.
+func (m *Mailbox) Free(n int) int {
+	if m.conflating {
+		return 0
+	}
+	return max(0, min(n, int(m.limit+1)/2)-m.queue.len())
+}
+
 // Advance says that everything up to a position has been added.
 func (m *Mailbox) Advance(to market.Seq) { m.through = to }
 

@@ -1,0 +1,400 @@
+package hub
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/lzstock/lzstock/internal/mailbox"
+	"github.com/lzstock/lzstock/market"
+)
+
+const (
+	catchUpChunk = 1024                   // events that a member is given at once
+	catchUpTries = 3                      // answers in a row that bring a member no further
+	aheadLimit   = 2 * time.Second        // for a hub that has read less than a member saw elsewhere
+	aheadPoll    = 100 * time.Millisecond // while waiting for that
+)
+
+// CatchUp asks for what topics had after a position, and then for what they have
+// from now on, with nothing missing and nothing twice in between. What is no
+// longer held anywhere is announced by a Gap, behind which the current values
+// come.
+//
+// While a member catches up it gets nothing but what follows that position, in
+// order, as fast as it takes it: the hub's window is the buffer, not its mailbox.
+// That goes for its other topics too, so that positions ascend.
+//
+// A mailbox of mode Latest gets the current values of topics that have changed.
+type CatchUp struct {
+	Since market.Position
+	// Fetch asks for events that the hub does not hold, or holds no longer. It is
+	// called on the shard's goroutine and must not wait. Refill answers it.
+	Fetch func(Want)
+}
+
+// Want names what a hub lacks: the events of Topics, which may hold "*", after a
+// position.
+type Want struct {
+	Topics []market.Topic
+	After  market.Position
+	turn   int // of the member's wants
+}
+
+// Refill answers a Want.
+type Refill struct {
+	Events  []market.Event // ascending, each with its Prev; the hub takes them over
+	Through market.Seq     // Events hold all up to here, of topics that are not in Missed
+	Missed  []market.Topic // their events cannot be had
+}
+
+// Refill answers a Want; one that comes too late is ignored.
+func (m *Member) Refill(ctx context.Context, want Want, r Refill) error {
+	return m.shard.send(ctx, message{do: func(s *shard) {
+		if c := m.catch; m.joined && c != nil && c.wanted && c.turn == want.turn {
+			s.refill(m, r)
+			s.touch(m)
+		}
+	}})
+}
+
+// catchUp is what a shard knows of a member that catches up.
+type catchUp struct {
+	CatchUp
+	at     market.Seq                // all up to here is in the mailbox, or has left it
+	waits  map[*sub]struct{}         // topics that have had no event put in yet
+	floors map[*sub]market.Seq       // topics that have all up to a later position already
+	missed map[market.Topic]struct{} // topics that a gap will tell of
+	wild   channels                  // wildcards that catch up
+
+	wildSince market.Position // where they catch up from
+	ahead     market.Seq      // the greatest position that the member has seen
+
+	began  time.Time  // when all topics were live; zero: they are not yet
+	wanted bool       // Fetch was called and is not answered
+	until  market.Seq // of what was wanted: the topics that had changed by then were named
+	turn   int        // of the wants
+	tries  int        // answers in a row that brought nothing
+
+	fetched *mailbox.Batch // what came, up to through
+	next    int            // the first of it that is not in the mailbox
+	through market.Seq
+}
+
+// catchUpOn has a member catch up on what it is being subscribed to.
+func (s *shard) catchUpOn(m *Member, req *CatchUp) {
+	c := m.catch
+	if c == nil {
+		c = &catchUp{
+			CatchUp: *req, at: min(req.Since.Seq, s.position),
+			waits: map[*sub]struct{}{}, floors: map[*sub]market.Seq{}, missed: map[market.Topic]struct{}{},
+		}
+		for _, u := range m.subs {
+			c.floors[u] = s.position
+		}
+		m.catch = c
+		s.catching[m] = struct{}{}
+	}
+	if req.Since.Seq < c.at { // what has been put in already is not put in again
+		for _, u := range m.subs {
+			c.floors[u] = max(c.floors[u], c.at)
+		}
+		c.at = req.Since.Seq
+	}
+	c.fetched, c.through, c.wanted = nil, 0, false // new topics are not in there
+	c.turn++
+	if req.Since.Epoch == c.Since.Epoch {
+		c.ahead = max(c.ahead, req.Since.Seq)
+	}
+}
+
+// add notes a topic that was subscribed in order to catch up.
+func (c *catchUp) add(u *sub, since market.Position) {
+	if since.Epoch != c.Since.Epoch {
+		c.missed[u.topic.name] = struct{}{}
+		return
+	}
+	c.waits[u] = struct{}{}
+	if since.Seq > c.at {
+		c.floors[u] = since.Seq
+	}
+}
+
+// from gives the position after which a topic's events are to be put in.
+func (c *catchUp) from(u *sub) market.Seq { return max(c.at, c.floors[u]) }
+
+// holds reports whether the shard knows all of a topic's events after a position.
+func (s *shard) holds(t *topic, after market.Seq) bool {
+	return t.last.Seq <= after || after >= max(t.base, s.window.floor)
+}
+
+// catchUp brings a member further, as far as its mailbox has room, and reports
+// whether it could go on at once.
+func (s *shard) catchUp(m *Member) (more bool, wake time.Time) {
+	c := m.catch
+	if c.wanted || s.waiting(m) {
+		return false, time.Time{}
+	}
+	if c.began.IsZero() {
+		c.began = s.now
+	}
+	switch {
+	case c.Since.Epoch != s.epoch:
+		s.giveUp(m)
+		return false, time.Time{}
+	case c.ahead > s.position: // another hub was faster
+		if s.now.Sub(c.began) < aheadLimit {
+			return false, s.now.Add(aheadPoll)
+		}
+		s.giveUp(m)
+		return false, time.Time{}
+	case m.box.Mode() == mailbox.Latest:
+		s.catchUpLatest(m)
+		return false, time.Time{}
+	}
+	room := m.box.Free(catchUpChunk)
+	hurry := s.hub.cfg.CatchUp > 0 && s.now.Sub(c.began) >= s.hub.cfg.CatchUp
+	if hurry {
+		if m.box.Mode() == mailbox.Every {
+			s.fail(m, mailbox.ErrOverflow)
+			return false, time.Time{}
+		}
+		room = m.box.Len() + s.window.count + catchUpChunk // it conflates
+	}
+	for room > 0 && m.catch != nil && !c.wanted {
+		before := m.box.Len()
+		var err error
+		switch {
+		case c.through > c.at:
+			err = s.putFetched(m, room)
+		case c.at >= s.position:
+			s.caughtUp(m)
+		case hurry:
+			s.want(m, true)
+			err = s.putPassed(m, room)
+		default:
+			if !s.want(m, false) {
+				err = s.putPassed(m, room)
+			}
+		}
+		if err != nil {
+			s.fail(m, err)
+			return false, time.Time{}
+		}
+		if !hurry {
+			room -= m.box.Len() - before
+		}
+	}
+	return m.catch != nil && !c.wanted, time.Time{}
+}
+
+// waiting reports whether a topic that is to catch up is not live yet.
+func (s *shard) waiting(m *Member) bool {
+	c := m.catch
+	for ch := range s.channels {
+		if c.wild.has(market.Channel(ch)) && !s.channels[ch].carried {
+			return true
+		}
+	}
+	for u := range c.waits {
+		if !s.live(u.topic) {
+			return true
+		}
+	}
+	return false
+}
+
+// want asks for what the shard does not hold and reports whether it did. A member
+// in a hurry goes without.
+func (s *shard) want(m *Member, hurry bool) bool {
+	c := m.catch
+	lacks := false
+	low := s.position
+	for _, u := range m.subs {
+		low = min(low, c.from(u))
+	}
+	c.at = low // nothing before it concerns anybody
+	for _, u := range m.subs {
+		if _, missed := c.missed[u.topic.name]; missed || !s.live(u.topic) || s.holds(u.topic, c.from(u)) {
+			continue
+		}
+		if hurry || c.Fetch == nil || c.tries >= catchUpTries {
+			c.missed[u.topic.name] = struct{}{}
+			continue
+		}
+		lacks = true
+	}
+	if !lacks {
+		return false
+	}
+	// All topics that have changed, so that what comes is all there is up to here.
+	w := Want{After: market.Position{Epoch: s.epoch, Seq: c.at}}
+	for _, u := range m.subs {
+		if _, missed := c.missed[u.topic.name]; !missed && u.named && s.live(u.topic) && u.topic.last.Seq > c.from(u) {
+			w.Topics = append(w.Topics, u.topic.name)
+		}
+	}
+	for ch := range s.channels {
+		if m.wild.has(market.Channel(ch)) {
+			w.Topics = append(w.Topics, market.Topic{Channel: market.Channel(ch), Symbol: market.AllSymbols})
+		}
+	}
+	c.turn++
+	c.wanted, c.until, w.turn = true, s.position, c.turn
+	s.stats.fetches.Add(1)
+	c.Fetch(w)
+	return true
+}
+
+func (s *shard) refill(m *Member, r Refill) {
+	c := m.catch
+	c.wanted = false
+	for _, t := range r.Missed {
+		c.missed[t] = struct{}{}
+	}
+	end := min(r.Through, c.until)
+	if c.tries++; end > c.at || len(r.Missed) > 0 { // else whoever was asked is not as far as we are
+		c.tries = 0
+	}
+	n, _ := slices.BinarySearchFunc(r.Events, end+1, func(e market.Event, seq market.Seq) int {
+		if e.Seq < seq {
+			return -1
+		}
+		return 1
+	})
+	c.fetched, c.next, c.through = mailbox.NewBatch(r.Events[:n], s.hub.cfg.Encode), 0, end
+}
+
+// putFetched puts events that came from elsewhere into the mailbox.
+func (s *shard) putFetched(m *Member, room int) error {
+	c := m.catch
+	p := replay{shard: s, member: m}
+	for ; c.next < c.fetched.Len(); c.next++ {
+		item := c.fetched.Item(c.next)
+		e := item.Event()
+		if p.count() >= room && e.Seq != c.at {
+			return p.put()
+		}
+		if t := s.channels[e.Channel].topics[e.Symbol]; t != nil {
+			p.add(t, item, e.Prev)
+		}
+		c.at = e.Seq
+	}
+	c.at, c.fetched = c.through, nil
+	return p.put()
+}
+
+// putPassed puts events of the window into the mailbox.
+func (s *shard) putPassed(m *Member, room int) error {
+	c := m.catch
+	p := replay{shard: s, member: m}
+	for i := s.window.after(c.at); i < s.window.count; i++ {
+		e := s.window.at(i)
+		if p.count() >= room && e.seq != c.at {
+			return p.put()
+		}
+		p.add(e.topic, e.item, e.prev)
+		c.at = e.seq
+	}
+	c.at = s.position
+	return p.put()
+}
+
+// replay gathers events of the past for one member.
+type replay struct {
+	shard  *shard
+	member *Member
+	slots  []*mailbox.Slot
+	items  []mailbox.Item
+}
+
+func (p *replay) count() int { return len(p.items) }
+
+// add takes an event, where the member lacks it.
+func (p *replay) add(t *topic, item mailbox.Item, prev market.Seq) {
+	c := p.member.catch
+	i, has := p.member.find(t)
+	if !has || !p.shard.live(t) {
+		return
+	}
+	u := p.member.subs[i]
+	if item.Event().Seq <= c.floors[u] {
+		return
+	}
+	if _, missed := c.missed[t.name]; missed {
+		return
+	}
+	if _, first := c.waits[u]; first {
+		delete(c.waits, u)
+		u.slot.Resume(prev)
+	}
+	p.slots, p.items = append(p.slots, &u.slot), append(p.items, item)
+}
+
+func (p *replay) put() error {
+	if len(p.items) == 0 {
+		return nil
+	}
+	s := p.shard
+	s.stats.replayed.Add(uint64(len(p.items)))
+	return p.member.box.AddReplay(p.slots, p.items, s.now)
+}
+
+// catchUpLatest gives a member the current values of topics that have changed.
+func (s *shard) catchUpLatest(m *Member) {
+	c := m.catch
+	for _, u := range m.subs {
+		if s.live(u.topic) && u.topic.last.Seq > c.from(u) {
+			c.missed[u.topic.name] = struct{}{}
+		}
+	}
+	s.end(m, false)
+}
+
+// giveUp ends catching up on a position that means nothing here, nor will soon.
+func (s *shard) giveUp(m *Member) {
+	c := m.catch
+	for _, u := range m.subs {
+		floor, other := c.floors[u]
+		if _, waits := c.waits[u]; waits || (other && s.live(u.topic) && u.topic.last.Seq > floor) {
+			c.missed[u.topic.name] = struct{}{}
+		}
+	}
+	s.caughtUp(m)
+}
+
+// caughtUp makes a member one like the others, and tells it what it will not get.
+func (s *shard) caughtUp(m *Member) { s.end(m, true) }
+
+func (s *shard) end(m *Member, tell bool) {
+	c := m.catch
+	m.catch = nil
+	delete(s.catching, m)
+	m.snap |= c.wild
+	gap := market.Gap{Reason: market.GapExpired, From: c.Since, To: market.Position{Epoch: s.epoch, Seq: s.position}}
+	if c.Since.Epoch != s.epoch {
+		gap.Reason = market.GapEpoch
+	}
+	var current []market.Event
+	for _, u := range m.subs {
+		if _, waits := c.waits[u]; waits {
+			u.slot.Resume(u.topic.last.Seq)
+		}
+		if _, missed := c.missed[u.topic.name]; !missed {
+			continue
+		}
+		gap.Topics = append(gap.Topics, u.topic.name)
+		m.box.Clear(&u.slot)
+		if u.wantSnap = !s.live(u.topic); u.topic.last.Seq > 0 {
+			current = append(current, u.topic.last)
+		}
+	}
+	if len(gap.Topics) > 0 && tell {
+		s.stats.gaps.Add(1)
+		s.guard(m, func() { m.sink.Announce(Notice{Gap: &gap}) })
+		if !m.joined {
+			return
+		}
+	}
+	s.addSnapshots(m, current)
+}

@@ -1,0 +1,433 @@
+package hub
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/lzstock/lzstock/internal/mailbox"
+	"github.com/lzstock/lzstock/market"
+)
+
+// op is one step of a scenario: what, and numbers that say how.
+type op struct{ What, N, M int }
+
+const (
+	opProduce  = iota // the feed publishes events, which the hub may get later
+	opFeed            // the hub gets some of them
+	opConflate        // the hub gets some of them, merged
+	opHold            // the subscriber takes nothing
+	opTake            // the subscriber takes all that waits
+	opAnswer          // what was fetched comes
+	opCarry           // upstream answers for topics that were asked for
+	opSleep
+	opPlain // the subscriber adds a topic without a position
+	opAgain // the subscriber adds a topic with another position
+	opMode
+	ops
+)
+
+// catchUpScenario is a feed, a hub that may lag behind it, somebody who has more
+// history, and one subscriber that resumes.
+type catchUpScenario struct {
+	Window   int
+	Before   []op // before the subscriber comes
+	After    []op
+	Since    int // how far back, in events
+	Foreign  bool
+	Wild     bool
+	Symbols  int
+	Mode     mailbox.Mode
+	Limit    int
+	Deadline time.Duration
+	Expired  int // events that nobody holds any more
+	Chunk    int // events of an answer
+}
+
+func catchUpScenarios() *rapid.Generator[catchUpScenario] {
+	steps := func(most int) *rapid.Generator[[]op] {
+		return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) op {
+			return op{rapid.IntRange(0, ops-1).Draw(t, "what"), rapid.IntRange(0, 12).Draw(t, "n"), rapid.IntRange(0, 3).Draw(t, "m")}
+		}), 0, most)
+	}
+	return rapid.Custom(func(t *rapid.T) catchUpScenario {
+		return catchUpScenario{
+			Window:   rapid.SampledFrom([]int{0, 1, 4, 16, 64}).Draw(t, "window"),
+			Before:   steps(15).Draw(t, "before"),
+			After:    steps(30).Draw(t, "after"),
+			Since:    rapid.IntRange(-2, 40).Draw(t, "since"),
+			Foreign:  rapid.IntRange(0, 9).Draw(t, "foreign") == 0,
+			Wild:     rapid.IntRange(0, 3).Draw(t, "wild") == 0,
+			Symbols:  rapid.IntRange(1, 4).Draw(t, "symbols"),
+			Mode:     rapid.SampledFrom([]mailbox.Mode{mailbox.Adaptive, mailbox.Every, mailbox.Latest}).Draw(t, "mode"),
+			Limit:    rapid.SampledFrom([]int{2, 5, 1000}).Draw(t, "limit"),
+			Deadline: rapid.SampledFrom([]time.Duration{0, 0, time.Second}).Draw(t, "deadline"),
+			Expired:  rapid.SampledFrom([]int{0, 0, 0, 10}).Draw(t, "expired"),
+			Chunk:    rapid.SampledFrom([]int{1, 3, 100}).Draw(t, "chunk"),
+		}
+	})
+}
+
+// world is a scenario under way.
+type world struct {
+	t       *testing.T
+	s       catchUpScenario
+	hub     *Hub
+	truth   []market.Event // each with its Prev
+	fed     int            // of them, to the hub
+	carried map[market.Topic]bool
+	asked   []market.Topic // not carried yet
+	member  *Member
+	sink    *recorder
+	wants   []Want
+	plain   map[market.Topic]market.Seq // topics that were added later: where they begin
+	changed bool                        // the mode
+	again   bool                        // with a position
+}
+
+var worldSymbols = []market.Symbol{"A", "B", "C", "D"}
+
+func (w *world) last(t market.Topic, upTo int) market.Event {
+	for i := upTo - 1; i >= 0; i-- {
+		if w.truth[i].Topic() == t {
+			return w.truth[i]
+		}
+	}
+	return market.Event{}
+}
+
+func (w *world) produce(n, m int) {
+	seq := market.Seq(1)
+	if len(w.truth) > 0 {
+		seq = w.truth[len(w.truth)-1].Seq + market.Seq(1+m)
+	}
+	for i := range n {
+		e := trade(seq, worldSymbols[(i*7+m+int(seq))%len(worldSymbols)])
+		e.Prev = w.last(e.Topic(), len(w.truth)).Seq
+		w.truth = append(w.truth, e)
+		if (i+m)%3 == 0 { // a bar has the position of its trade
+			b := market.Event{Seq: seq, Channel: market.Bars, Symbol: e.Symbol, Bar: &market.Bar{}}
+			b.Prev = w.last(b.Topic(), len(w.truth)).Seq
+			w.truth = append(w.truth, b)
+		}
+		seq++
+	}
+}
+
+// feed gives the hub what it lacks, up to n events, never part of a position.
+func (w *world) feed(n int, merge bool) {
+	end := min(w.fed+n, len(w.truth))
+	for end < len(w.truth) && end > 0 && w.truth[end].Seq == w.truth[end-1].Seq {
+		end++
+	}
+	batch := slices.Clone(w.truth[w.fed:end])
+	w.fed = end
+	if merge {
+		merged := map[market.Topic]int{}
+		for i := range batch {
+			e := &batch[i]
+			if j, has := merged[e.Topic()]; has {
+				e.Merged, e.Prev = batch[j].Count()+1, batch[j].Prev
+				batch[j].Symbol = ""
+			}
+			merged[e.Topic()] = i
+		}
+		batch = slices.DeleteFunc(batch, func(e market.Event) bool { return e.Symbol == "" })
+	}
+	must(w.t, w.hub.Publish(w.t.Context(), batch))
+}
+
+func (w *world) position() market.Seq {
+	if w.fed == 0 {
+		return 0
+	}
+	return w.truth[w.fed-1].Seq
+}
+
+// carry answers for topics as upstream does: with their values as of now.
+func (w *world) carry(topics []market.Topic) {
+	var values []market.Event
+	seen := map[market.Topic]bool{}
+	for _, t := range topics {
+		w.carried[t] = true
+		for _, s := range worldSymbols {
+			name := market.Topic{Channel: t.Channel, Symbol: s}
+			if (t.Symbol != s && t.Symbol != market.AllSymbols) || seen[name] {
+				continue
+			}
+			seen[name] = true
+			if e := w.last(name, w.fed); e.Seq > 0 {
+				e.Prev = 0
+				values = append(values, e)
+			}
+		}
+	}
+	slices.SortFunc(values, ascending)
+	must(w.t, w.hub.Replace(w.t.Context(), topics, values))
+}
+
+func (w *world) ask(topics []market.Topic) {
+	for _, t := range topics {
+		if !w.carried[t] {
+			w.asked = append(w.asked, t)
+		}
+	}
+}
+
+// answer gives what was fetched, as a replica that may have less than the hub.
+func (w *world) answer(n int) {
+	if len(w.wants) == 0 {
+		return
+	}
+	want, r := w.wants[0], Refill{}
+	w.wants = w.wants[1:]
+
+	has := len(w.truth) - min(n%4, len(w.truth)) // how far it has read
+	for has > 0 && has < len(w.truth) && w.truth[has].Seq == w.truth[has-1].Seq {
+		has--
+	}
+	if has > 0 {
+		r.Through = w.truth[has-1].Seq
+	}
+	if w.s.Expired > 0 && len(w.truth) >= w.s.Expired && want.After.Seq < w.truth[w.s.Expired-1].Seq {
+		for _, t := range w.topicsOf(want.Topics) { // of which something is lost
+			for _, e := range w.truth[:w.s.Expired] {
+				if e.Topic() == t && e.Seq > want.After.Seq {
+					r.Missed = append(r.Missed, t)
+					break
+				}
+			}
+		}
+	}
+	for _, e := range w.truth[:has] {
+		if e.Seq <= want.After.Seq || !slices.Contains(w.topicsOf(want.Topics), e.Topic()) || slices.Contains(r.Missed, e.Topic()) {
+			continue
+		}
+		if n := len(r.Events); n >= w.s.Chunk && r.Events[n-1].Seq != e.Seq {
+			r.Through = r.Events[n-1].Seq
+			break
+		}
+		r.Events = append(r.Events, e)
+	}
+	r.Through = max(r.Through, want.After.Seq)
+	must(w.t, w.member.Refill(w.t.Context(), want, r))
+}
+
+func (w *world) topicsOf(topics []market.Topic) (out []market.Topic) {
+	for _, t := range topics {
+		for _, s := range worldSymbols {
+			if t.Symbol == s || t.Symbol == market.AllSymbols {
+				out = append(out, market.Topic{Channel: t.Channel, Symbol: s})
+			}
+		}
+	}
+	return out
+}
+
+func (w *world) do(o op) {
+	switch o.What {
+	case opProduce:
+		w.produce(o.N, o.M)
+	case opFeed:
+		w.feed(o.N, false)
+	case opConflate:
+		if w.s.Mode != mailbox.Every || w.member == nil { // that one would end, and rightly
+			w.feed(o.N, true)
+		}
+	case opHold, opTake:
+		if w.member != nil {
+			w.sink.mu.Lock()
+			w.sink.held = o.What == opHold
+			w.sink.mu.Unlock()
+			_ = w.member.Do(w.t.Context(), func(time.Time) {})
+		}
+	case opAnswer:
+		synctest.Wait()
+		w.answer(o.N)
+	case opCarry:
+		if w.member == nil {
+			w.carry([]market.Topic{{Channel: market.Trades, Symbol: worldSymbols[o.N%4]}})
+		} else if n := min(o.N, len(w.asked)); n > 0 {
+			w.carry(w.asked[:n])
+			w.asked = w.asked[n:]
+		}
+	case opSleep:
+		time.Sleep(time.Duration(o.N*o.M) * 50 * time.Millisecond)
+	case opPlain:
+		if t := (market.Topic{Channel: market.Bars, Symbol: worldSymbols[o.M]}); w.member != nil && !w.s.Wild {
+			if _, has := w.plain[t]; !has {
+				w.plain[t] = w.position()
+				must(w.t, w.member.Subscribe(w.t.Context(), Subscription{Topics: []market.Topic{t}, Snapshot: true}, nil))
+				w.ask([]market.Topic{t})
+			}
+		}
+	case opAgain:
+		if t := (market.Topic{Channel: market.Bars, Symbol: worldSymbols[o.M]}); w.member != nil && !w.s.Wild && !w.s.Foreign && len(w.truth) > 0 {
+			if _, has := w.plain[t]; !has {
+				w.again = true
+				w.plain[t] = w.truth[o.N%len(w.truth)].Seq
+				must(w.t, w.member.Subscribe(w.t.Context(), Subscription{Topics: []market.Topic{t}, CatchUp: &CatchUp{
+					Since: market.Position{Epoch: 7, Seq: w.plain[t]}, Fetch: func(want Want) { w.wants = append(w.wants, want) },
+				}}, nil))
+				w.ask([]market.Topic{t})
+			}
+		}
+	case opMode:
+		if w.member != nil && w.s.Mode != mailbox.Every {
+			w.changed = true
+			must(w.t, w.member.SetMode(w.t.Context(), mailbox.Options{Mode: []mailbox.Mode{mailbox.Adaptive, mailbox.Latest}[o.N%2], Limit: w.s.Limit}))
+		}
+	}
+	synctest.Wait()
+}
+
+// play runs the scenario and says what was wrong with it.
+func (s catchUpScenario) play(t *testing.T) (problem string) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{
+			t: t, s: s, carried: map[market.Topic]bool{}, sink: &recorder{}, plain: map[market.Topic]market.Seq{},
+			hub: start(t, Config{Shards: 1, Window: s.Window, CatchUp: s.Deadline}),
+		}
+		must(t, w.hub.Feed(t.Context(), market.Feed{State: market.FeedLive, Epoch: 7}))
+		for _, o := range s.Before {
+			w.do(o)
+		}
+		since := market.Position{Epoch: 7}
+		switch i := w.fed - s.Since; {
+		case s.Since < 0 && len(w.truth) > w.fed: // it has seen more elsewhere
+			since.Seq = w.truth[min(len(w.truth)-1, w.fed-s.Since)].Seq
+		case i > 0 && i <= len(w.truth):
+			since.Seq = w.truth[i-1].Seq
+		}
+		if s.Foreign {
+			since.Epoch = 6
+		}
+		topics := []market.Topic{{Channel: market.Trades, Symbol: market.AllSymbols}}
+		if !s.Wild {
+			topics = tradesOf(worldSymbols[:s.Symbols]...)
+		}
+		w.member = join(t, w.hub, w.sink, mailbox.Options{Mode: s.Mode, Limit: s.Limit})
+		must(t, w.member.Subscribe(t.Context(), Subscription{Topics: topics, CatchUp: &CatchUp{
+			Since: since, Fetch: func(want Want) { w.wants = append(w.wants, want) },
+		}}, nil))
+		w.ask(topics)
+		for _, o := range s.After {
+			w.do(o)
+		}
+		w.carry(w.asked)
+		w.do(op{What: opTake})
+		w.feed(len(w.truth), false)
+		for range 400 { // until it comes to rest
+			time.Sleep(100 * time.Millisecond)
+			synctest.Wait()
+			w.answer(0)
+			synctest.Wait()
+		}
+		w.produce(5, 1) // whoever is live now gets this
+		w.feed(100, false)
+		w.do(op{What: opTake})
+		problem = w.judge(since, topics)
+	})
+	return problem
+}
+
+func (w *world) judge(since market.Position, topics []market.Topic) string {
+	if err := w.sink.err(); err != nil {
+		if w.s.Mode == mailbox.Every && (w.s.Limit < 1000 || w.s.Deadline > 0) {
+			return "" // an honest end
+		}
+		return fmt.Sprintf("failed: %v", err)
+	}
+	got := map[market.Topic][]mailbox.Delivery{}
+	var high market.Seq
+	for _, d := range w.sink.take() {
+		e := d.Item.Event()
+		if !d.Snapshot {
+			if e.Seq < high && !w.again { // positions go back once then
+				return fmt.Sprintf("%d came after %d", e.Seq, high)
+			}
+			high = e.Seq
+		}
+		got[e.Topic()] = append(got[e.Topic()], d)
+	}
+	gaps := map[market.Topic]bool{}
+	for _, n := range w.sink.notices {
+		if n.Gap == nil {
+			continue
+		}
+		if (n.Gap.Reason == market.GapEpoch) != w.s.Foreign {
+			return fmt.Sprintf("a gap of reason %v", n.Gap.Reason)
+		}
+		for _, t := range n.Gap.Topics {
+			gaps[t] = true
+		}
+	}
+	check := func(t market.Topic, since market.Seq, resumed bool) string {
+		var want []market.Event
+		var before market.Seq
+		for _, e := range w.truth {
+			switch {
+			case e.Topic() != t:
+			case e.Seq <= since:
+				before = e.Seq
+			default:
+				want = append(want, e)
+			}
+		}
+		list := got[t]
+		exact := resumed && !gaps[t] && w.s.Mode != mailbox.Latest && !w.changed
+		if len(want) == 0 && !gaps[t] && resumed && len(list) > 0 {
+			return fmt.Sprintf("%v: %d events though nothing was missed", t, len(list))
+		}
+		if len(want) > 0 && (len(list) == 0 || list[len(list)-1].Item.Event().Seq != want[len(want)-1].Seq) {
+			return fmt.Sprintf("%v: ended with %v, want %d", t, seqs(list), want[len(want)-1].Seq)
+		}
+		count, prev := 0, before
+		for i, d := range list {
+			switch {
+			case d.Snapshot && exact:
+				return fmt.Sprintf("%v: a snapshot, though nothing was lost: %v", t, seqs(list))
+			case d.Snapshot:
+			case d.Prev != prev && (exact || i > 0):
+				return fmt.Sprintf("%v: %d has prev %d, want %d, in %v", t, d.Item.Event().Seq, d.Prev, prev, seqs(list))
+			}
+			prev = d.Item.Event().Seq
+			count += int(d.Merged)
+		}
+		if exact && count != len(want) {
+			return fmt.Sprintf("%v: %d events, want %d: %v", t, count, len(want), seqs(list))
+		}
+		return ""
+	}
+	if w.s.Foreign {
+		since.Seq = 0
+	}
+	for _, t := range w.topicsOf(topics) {
+		if problem := check(t, since.Seq, true); problem != "" {
+			return problem
+		}
+	}
+	for t, at := range w.plain {
+		if problem := check(t, at, false); problem != "" {
+			return problem
+		}
+	}
+	return ""
+}
+
+// TestCatchUpProperty has a subscriber resume at any place of any feed, in any
+// mode, whatever the hub holds and whoever helps: what it gets is what the feed
+// published after the place, or it is told of a gap.
+func TestCatchUpProperty(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		s := catchUpScenarios().Draw(r, "scenario")
+		if problem := s.play(t); problem != "" {
+			r.Fatal(problem)
+		}
+	})
+}
