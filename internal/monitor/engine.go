@@ -36,12 +36,14 @@ type engine struct {
 	savedAt time.Time
 	saved   uint64 // batch of the last checkpoint
 	saving  errgroup.Group
+
+	rereading chan struct{} // holds a token for each replay that reads the bus
 }
 
 func newEngine(m *Monitor, h *hub.Hub) *engine {
 	e := &engine{
 		Monitor: m, epoch: m.log.Epoch(), hub: h, symbols: newDirectory(),
-		bars: bars.New(bars.Config{Zone: m.cfg.Zone}),
+		bars: bars.New(bars.Config{Zone: m.cfg.Zone}), rereading: make(chan struct{}, rereads),
 	}
 	e.saving.SetLimit(1)
 	return e

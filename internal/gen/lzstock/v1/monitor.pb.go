@@ -1002,6 +1002,137 @@ func (x *GetSnapshotsResponse) GetEvents() []*Event {
 	return nil
 }
 
+// ReplayRequest names topics and a place.
+type ReplayRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The topics; at least one.
+	Topics []*Topics `protobuf:"bytes,1,rep,name=topics,proto3" json:"topics,omitempty"`
+	// The place after which events are asked for; must be set.
+	Since *Position `protobuf:"bytes,2,opt,name=since,proto3" json:"since,omitempty"`
+	// Greatest number of events to answer, 1 to 10,000; 0 means 1,000. Events of
+	// equal seq are never split, so that there may be a few more.
+	Limit         int32 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayRequest) Reset() {
+	*x = ReplayRequest{}
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayRequest) ProtoMessage() {}
+
+func (x *ReplayRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayRequest.ProtoReflect.Descriptor instead.
+func (*ReplayRequest) Descriptor() ([]byte, []int) {
+	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ReplayRequest) GetTopics() []*Topics {
+	if x != nil {
+		return x.Topics
+	}
+	return nil
+}
+
+func (x *ReplayRequest) GetSince() *Position {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *ReplayRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+// ReplayResponse is a page of the past.
+type ReplayResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The page holds all events up to here: where to ask for the next, unless it is
+	// the feed's current position.
+	Through *Position `protobuf:"bytes,1,opt,name=through,proto3" json:"through,omitempty"`
+	// The events, ascending by seq, each with its prev.
+	Events []*Event `protobuf:"bytes,2,rep,name=events,proto3" json:"events,omitempty"`
+	// Topics that had events after the place which are held no more. Nothing of them
+	// is in events.
+	Missed        []*Topics `protobuf:"bytes,3,rep,name=missed,proto3" json:"missed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayResponse) Reset() {
+	*x = ReplayResponse{}
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayResponse) ProtoMessage() {}
+
+func (x *ReplayResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayResponse.ProtoReflect.Descriptor instead.
+func (*ReplayResponse) Descriptor() ([]byte, []int) {
+	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ReplayResponse) GetThrough() *Position {
+	if x != nil {
+		return x.Through
+	}
+	return nil
+}
+
+func (x *ReplayResponse) GetEvents() []*Event {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+func (x *ReplayResponse) GetMissed() []*Topics {
+	if x != nil {
+		return x.Missed
+	}
+	return nil
+}
+
 // ListSymbolsRequest asks for a page of symbols.
 type ListSymbolsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1017,7 +1148,7 @@ type ListSymbolsRequest struct {
 
 func (x *ListSymbolsRequest) Reset() {
 	*x = ListSymbolsRequest{}
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[13]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1029,7 +1160,7 @@ func (x *ListSymbolsRequest) String() string {
 func (*ListSymbolsRequest) ProtoMessage() {}
 
 func (x *ListSymbolsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[13]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1042,7 +1173,7 @@ func (x *ListSymbolsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSymbolsRequest.ProtoReflect.Descriptor instead.
 func (*ListSymbolsRequest) Descriptor() ([]byte, []int) {
-	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{13}
+	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListSymbolsRequest) GetPrefix() string {
@@ -1079,7 +1210,7 @@ type ListSymbolsResponse struct {
 
 func (x *ListSymbolsResponse) Reset() {
 	*x = ListSymbolsResponse{}
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[14]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1091,7 +1222,7 @@ func (x *ListSymbolsResponse) String() string {
 func (*ListSymbolsResponse) ProtoMessage() {}
 
 func (x *ListSymbolsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[14]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1104,7 +1235,7 @@ func (x *ListSymbolsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSymbolsResponse.ProtoReflect.Descriptor instead.
 func (*ListSymbolsResponse) Descriptor() ([]byte, []int) {
-	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{14}
+	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListSymbolsResponse) GetSymbols() []string {
@@ -1185,7 +1316,15 @@ const file_lzstock_v1_monitor_proto_rawDesc = "" +
 	"\x06topics\x18\x01 \x03(\v2\x12.lzstock.v1.TopicsR\x06topics\"s\n" +
 	"\x14GetSnapshotsResponse\x120\n" +
 	"\bposition\x18\x01 \x01(\v2\x14.lzstock.v1.PositionR\bposition\x12)\n" +
-	"\x06events\x18\x02 \x03(\v2\x11.lzstock.v1.EventR\x06events\"h\n" +
+	"\x06events\x18\x02 \x03(\v2\x11.lzstock.v1.EventR\x06events\"}\n" +
+	"\rReplayRequest\x12*\n" +
+	"\x06topics\x18\x01 \x03(\v2\x12.lzstock.v1.TopicsR\x06topics\x12*\n" +
+	"\x05since\x18\x02 \x01(\v2\x14.lzstock.v1.PositionR\x05since\x12\x14\n" +
+	"\x05limit\x18\x03 \x01(\x05R\x05limit\"\x97\x01\n" +
+	"\x0eReplayResponse\x12.\n" +
+	"\athrough\x18\x01 \x01(\v2\x14.lzstock.v1.PositionR\athrough\x12)\n" +
+	"\x06events\x18\x02 \x03(\v2\x11.lzstock.v1.EventR\x06events\x12*\n" +
+	"\x06missed\x18\x03 \x03(\v2\x12.lzstock.v1.TopicsR\x06missed\"h\n" +
 	"\x12ListSymbolsRequest\x12\x16\n" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x1b\n" +
 	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
@@ -1193,11 +1332,12 @@ const file_lzstock_v1_monitor_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tR\tpageToken\"W\n" +
 	"\x13ListSymbolsResponse\x12\x18\n" +
 	"\asymbols\x18\x01 \x03(\tR\asymbols\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xc9\x02\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\x8a\x03\n" +
 	"\rMarketMonitor\x12@\n" +
 	"\x05Watch\x12\x18.lzstock.v1.WatchRequest\x1a\x19.lzstock.v1.WatchResponse(\x010\x01\x12S\n" +
 	"\fStreamPrices\x12\x1f.lzstock.v1.StreamPricesRequest\x1a .lzstock.v1.StreamPricesResponse0\x01\x12Q\n" +
-	"\fGetSnapshots\x12\x1f.lzstock.v1.GetSnapshotsRequest\x1a .lzstock.v1.GetSnapshotsResponse\x12N\n" +
+	"\fGetSnapshots\x12\x1f.lzstock.v1.GetSnapshotsRequest\x1a .lzstock.v1.GetSnapshotsResponse\x12?\n" +
+	"\x06Replay\x12\x19.lzstock.v1.ReplayRequest\x1a\x1a.lzstock.v1.ReplayResponse\x12N\n" +
 	"\vListSymbols\x12\x1e.lzstock.v1.ListSymbolsRequest\x1a\x1f.lzstock.v1.ListSymbolsResponseB\xa5\x01\n" +
 	"\x0ecom.lzstock.v1B\fMonitorProtoP\x01Z<github.com/lzstock/lzstock/internal/gen/lzstock/v1;lzstockv1\xa2\x02\x03LXX\xaa\x02\n" +
 	"Lzstock.V1\xca\x02\n" +
@@ -1216,7 +1356,7 @@ func file_lzstock_v1_monitor_proto_rawDescGZIP() []byte {
 }
 
 var file_lzstock_v1_monitor_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_lzstock_v1_monitor_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_lzstock_v1_monitor_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_lzstock_v1_monitor_proto_goTypes = []any{
 	(Gap_Reason)(0),              // 0: lzstock.v1.Gap.Reason
 	(FeedState_State)(0),         // 1: lzstock.v1.FeedState.State
@@ -1233,53 +1373,62 @@ var file_lzstock_v1_monitor_proto_goTypes = []any{
 	(*StreamPricesResponse)(nil), // 12: lzstock.v1.StreamPricesResponse
 	(*GetSnapshotsRequest)(nil),  // 13: lzstock.v1.GetSnapshotsRequest
 	(*GetSnapshotsResponse)(nil), // 14: lzstock.v1.GetSnapshotsResponse
-	(*ListSymbolsRequest)(nil),   // 15: lzstock.v1.ListSymbolsRequest
-	(*ListSymbolsResponse)(nil),  // 16: lzstock.v1.ListSymbolsResponse
-	(Channel)(0),                 // 17: lzstock.v1.Channel
-	(*Position)(nil),             // 18: lzstock.v1.Position
-	(*EventBatch)(nil),           // 19: lzstock.v1.EventBatch
-	(*Event)(nil),                // 20: lzstock.v1.Event
+	(*ReplayRequest)(nil),        // 15: lzstock.v1.ReplayRequest
+	(*ReplayResponse)(nil),       // 16: lzstock.v1.ReplayResponse
+	(*ListSymbolsRequest)(nil),   // 17: lzstock.v1.ListSymbolsRequest
+	(*ListSymbolsResponse)(nil),  // 18: lzstock.v1.ListSymbolsResponse
+	(Channel)(0),                 // 19: lzstock.v1.Channel
+	(*Position)(nil),             // 20: lzstock.v1.Position
+	(*EventBatch)(nil),           // 21: lzstock.v1.EventBatch
+	(*Event)(nil),                // 22: lzstock.v1.Event
 }
 var file_lzstock_v1_monitor_proto_depIdxs = []int32{
-	17, // 0: lzstock.v1.Topics.channel:type_name -> lzstock.v1.Channel
+	19, // 0: lzstock.v1.Topics.channel:type_name -> lzstock.v1.Channel
 	2,  // 1: lzstock.v1.WatchRequest.add:type_name -> lzstock.v1.Topics
 	2,  // 2: lzstock.v1.WatchRequest.drop:type_name -> lzstock.v1.Topics
-	18, // 3: lzstock.v1.WatchRequest.since:type_name -> lzstock.v1.Position
+	20, // 3: lzstock.v1.WatchRequest.since:type_name -> lzstock.v1.Position
 	5,  // 4: lzstock.v1.WatchResponse.welcome:type_name -> lzstock.v1.Welcome
 	6,  // 5: lzstock.v1.WatchResponse.snapshots:type_name -> lzstock.v1.Snapshots
-	19, // 6: lzstock.v1.WatchResponse.batch:type_name -> lzstock.v1.EventBatch
+	21, // 6: lzstock.v1.WatchResponse.batch:type_name -> lzstock.v1.EventBatch
 	7,  // 7: lzstock.v1.WatchResponse.added:type_name -> lzstock.v1.Added
 	8,  // 8: lzstock.v1.WatchResponse.gap:type_name -> lzstock.v1.Gap
 	9,  // 9: lzstock.v1.WatchResponse.feed:type_name -> lzstock.v1.FeedState
 	10, // 10: lzstock.v1.WatchResponse.progress:type_name -> lzstock.v1.Progress
-	18, // 11: lzstock.v1.Welcome.position:type_name -> lzstock.v1.Position
+	20, // 11: lzstock.v1.Welcome.position:type_name -> lzstock.v1.Position
 	2,  // 12: lzstock.v1.Snapshots.topics:type_name -> lzstock.v1.Topics
-	20, // 13: lzstock.v1.Snapshots.events:type_name -> lzstock.v1.Event
+	22, // 13: lzstock.v1.Snapshots.events:type_name -> lzstock.v1.Event
 	0,  // 14: lzstock.v1.Gap.reason:type_name -> lzstock.v1.Gap.Reason
-	18, // 15: lzstock.v1.Gap.from:type_name -> lzstock.v1.Position
-	18, // 16: lzstock.v1.Gap.to:type_name -> lzstock.v1.Position
+	20, // 15: lzstock.v1.Gap.from:type_name -> lzstock.v1.Position
+	20, // 16: lzstock.v1.Gap.to:type_name -> lzstock.v1.Position
 	2,  // 17: lzstock.v1.Gap.topics:type_name -> lzstock.v1.Topics
 	1,  // 18: lzstock.v1.FeedState.state:type_name -> lzstock.v1.FeedState.State
-	18, // 19: lzstock.v1.Progress.position:type_name -> lzstock.v1.Position
+	20, // 19: lzstock.v1.Progress.position:type_name -> lzstock.v1.Position
 	2,  // 20: lzstock.v1.StreamPricesRequest.topics:type_name -> lzstock.v1.Topics
-	18, // 21: lzstock.v1.StreamPricesRequest.since:type_name -> lzstock.v1.Position
-	20, // 22: lzstock.v1.StreamPricesResponse.events:type_name -> lzstock.v1.Event
+	20, // 21: lzstock.v1.StreamPricesRequest.since:type_name -> lzstock.v1.Position
+	22, // 22: lzstock.v1.StreamPricesResponse.events:type_name -> lzstock.v1.Event
 	2,  // 23: lzstock.v1.GetSnapshotsRequest.topics:type_name -> lzstock.v1.Topics
-	18, // 24: lzstock.v1.GetSnapshotsResponse.position:type_name -> lzstock.v1.Position
-	20, // 25: lzstock.v1.GetSnapshotsResponse.events:type_name -> lzstock.v1.Event
-	3,  // 26: lzstock.v1.MarketMonitor.Watch:input_type -> lzstock.v1.WatchRequest
-	11, // 27: lzstock.v1.MarketMonitor.StreamPrices:input_type -> lzstock.v1.StreamPricesRequest
-	13, // 28: lzstock.v1.MarketMonitor.GetSnapshots:input_type -> lzstock.v1.GetSnapshotsRequest
-	15, // 29: lzstock.v1.MarketMonitor.ListSymbols:input_type -> lzstock.v1.ListSymbolsRequest
-	4,  // 30: lzstock.v1.MarketMonitor.Watch:output_type -> lzstock.v1.WatchResponse
-	12, // 31: lzstock.v1.MarketMonitor.StreamPrices:output_type -> lzstock.v1.StreamPricesResponse
-	14, // 32: lzstock.v1.MarketMonitor.GetSnapshots:output_type -> lzstock.v1.GetSnapshotsResponse
-	16, // 33: lzstock.v1.MarketMonitor.ListSymbols:output_type -> lzstock.v1.ListSymbolsResponse
-	30, // [30:34] is the sub-list for method output_type
-	26, // [26:30] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	20, // 24: lzstock.v1.GetSnapshotsResponse.position:type_name -> lzstock.v1.Position
+	22, // 25: lzstock.v1.GetSnapshotsResponse.events:type_name -> lzstock.v1.Event
+	2,  // 26: lzstock.v1.ReplayRequest.topics:type_name -> lzstock.v1.Topics
+	20, // 27: lzstock.v1.ReplayRequest.since:type_name -> lzstock.v1.Position
+	20, // 28: lzstock.v1.ReplayResponse.through:type_name -> lzstock.v1.Position
+	22, // 29: lzstock.v1.ReplayResponse.events:type_name -> lzstock.v1.Event
+	2,  // 30: lzstock.v1.ReplayResponse.missed:type_name -> lzstock.v1.Topics
+	3,  // 31: lzstock.v1.MarketMonitor.Watch:input_type -> lzstock.v1.WatchRequest
+	11, // 32: lzstock.v1.MarketMonitor.StreamPrices:input_type -> lzstock.v1.StreamPricesRequest
+	13, // 33: lzstock.v1.MarketMonitor.GetSnapshots:input_type -> lzstock.v1.GetSnapshotsRequest
+	15, // 34: lzstock.v1.MarketMonitor.Replay:input_type -> lzstock.v1.ReplayRequest
+	17, // 35: lzstock.v1.MarketMonitor.ListSymbols:input_type -> lzstock.v1.ListSymbolsRequest
+	4,  // 36: lzstock.v1.MarketMonitor.Watch:output_type -> lzstock.v1.WatchResponse
+	12, // 37: lzstock.v1.MarketMonitor.StreamPrices:output_type -> lzstock.v1.StreamPricesResponse
+	14, // 38: lzstock.v1.MarketMonitor.GetSnapshots:output_type -> lzstock.v1.GetSnapshotsResponse
+	16, // 39: lzstock.v1.MarketMonitor.Replay:output_type -> lzstock.v1.ReplayResponse
+	18, // 40: lzstock.v1.MarketMonitor.ListSymbols:output_type -> lzstock.v1.ListSymbolsResponse
+	36, // [36:41] is the sub-list for method output_type
+	31, // [31:36] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_lzstock_v1_monitor_proto_init() }
@@ -1303,7 +1452,7 @@ func file_lzstock_v1_monitor_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_lzstock_v1_monitor_proto_rawDesc), len(file_lzstock_v1_monitor_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   15,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

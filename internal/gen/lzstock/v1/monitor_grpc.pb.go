@@ -25,6 +25,7 @@ const (
 	MarketMonitor_Watch_FullMethodName        = "/lzstock.v1.MarketMonitor/Watch"
 	MarketMonitor_StreamPrices_FullMethodName = "/lzstock.v1.MarketMonitor/StreamPrices"
 	MarketMonitor_GetSnapshots_FullMethodName = "/lzstock.v1.MarketMonitor/GetSnapshots"
+	MarketMonitor_Replay_FullMethodName       = "/lzstock.v1.MarketMonitor/Replay"
 	MarketMonitor_ListSymbols_FullMethodName  = "/lzstock.v1.MarketMonitor/ListSymbols"
 )
 
@@ -52,6 +53,11 @@ type MarketMonitorClient interface {
 	// GetSnapshots answers the current values of some topics at one moment of the
 	// feed. Topics without a value yet are left out. Errors as for Watch.
 	GetSnapshots(ctx context.Context, in *GetSnapshotsRequest, opts ...grpc.CallOption) (*GetSnapshotsResponse, error)
+	// Replay answers what some topics had after a place, in pages: from what the
+	// service holds, else from the bus. Events are never merged, and none is missing
+	// up to through, but on the topics in missed. Errors: OUT_OF_RANGE for a place of
+	// another epoch or one that the service has not reached; otherwise as for Watch.
+	Replay(ctx context.Context, in *ReplayRequest, opts ...grpc.CallOption) (*ReplayResponse, error)
 	// ListSymbols answers the symbols that the feed has carried, in alphabetical
 	// order, in pages. Errors: INVALID_ARGUMENT for a bad page token.
 	ListSymbols(ctx context.Context, in *ListSymbolsRequest, opts ...grpc.CallOption) (*ListSymbolsResponse, error)
@@ -107,6 +113,16 @@ func (c *marketMonitorClient) GetSnapshots(ctx context.Context, in *GetSnapshots
 	return out, nil
 }
 
+func (c *marketMonitorClient) Replay(ctx context.Context, in *ReplayRequest, opts ...grpc.CallOption) (*ReplayResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReplayResponse)
+	err := c.cc.Invoke(ctx, MarketMonitor_Replay_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *marketMonitorClient) ListSymbols(ctx context.Context, in *ListSymbolsRequest, opts ...grpc.CallOption) (*ListSymbolsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListSymbolsResponse)
@@ -141,6 +157,11 @@ type MarketMonitorServer interface {
 	// GetSnapshots answers the current values of some topics at one moment of the
 	// feed. Topics without a value yet are left out. Errors as for Watch.
 	GetSnapshots(context.Context, *GetSnapshotsRequest) (*GetSnapshotsResponse, error)
+	// Replay answers what some topics had after a place, in pages: from what the
+	// service holds, else from the bus. Events are never merged, and none is missing
+	// up to through, but on the topics in missed. Errors: OUT_OF_RANGE for a place of
+	// another epoch or one that the service has not reached; otherwise as for Watch.
+	Replay(context.Context, *ReplayRequest) (*ReplayResponse, error)
 	// ListSymbols answers the symbols that the feed has carried, in alphabetical
 	// order, in pages. Errors: INVALID_ARGUMENT for a bad page token.
 	ListSymbols(context.Context, *ListSymbolsRequest) (*ListSymbolsResponse, error)
@@ -162,6 +183,9 @@ func (UnimplementedMarketMonitorServer) StreamPrices(*StreamPricesRequest, grpc.
 }
 func (UnimplementedMarketMonitorServer) GetSnapshots(context.Context, *GetSnapshotsRequest) (*GetSnapshotsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetSnapshots not implemented")
+}
+func (UnimplementedMarketMonitorServer) Replay(context.Context, *ReplayRequest) (*ReplayResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Replay not implemented")
 }
 func (UnimplementedMarketMonitorServer) ListSymbols(context.Context, *ListSymbolsRequest) (*ListSymbolsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListSymbols not implemented")
@@ -223,6 +247,24 @@ func _MarketMonitor_GetSnapshots_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _MarketMonitor_Replay_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReplayRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MarketMonitorServer).Replay(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MarketMonitor_Replay_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MarketMonitorServer).Replay(ctx, req.(*ReplayRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _MarketMonitor_ListSymbols_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListSymbolsRequest)
 	if err := dec(in); err != nil {
@@ -251,6 +293,10 @@ var MarketMonitor_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetSnapshots",
 			Handler:    _MarketMonitor_GetSnapshots_Handler,
+		},
+		{
+			MethodName: "Replay",
+			Handler:    _MarketMonitor_Replay_Handler,
 		},
 		{
 			MethodName: "ListSymbols",

@@ -1,0 +1,222 @@
+package monitor
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	pb "github.com/lzstock/lzstock/internal/gen/lzstock/v1"
+	"github.com/lzstock/lzstock/internal/marketpb"
+	"github.com/lzstock/lzstock/market"
+)
+
+// Sizes of a page of the past.
+const (
+	defaultReplay = 1000
+	maxReplay     = 10000
+)
+
+const (
+	rereads     = 4               // replays that may read the bus at the same time
+	rereadTime  = 2 * time.Second // that one of them reads for a page, once it has got somewhere
+	rereadMost  = 5 * time.Second // after which it gives up
+	rereadLimit = 65536           // batches that one of them reads for a page
+)
+
+// lookBack is how many batches before a place are read to learn what topics had
+// before it: first a few, then many.
+var lookBack = [...]uint64{256, 16384}
+
+// Replay answers what topics had after a place.
+func (s *service) Replay(ctx context.Context, req *pb.ReplayRequest) (*pb.ReplayResponse, error) {
+	e, err := s.engine()
+	if err != nil {
+		return nil, err
+	}
+	topics, err := s.topics(req.GetTopics())
+	if err != nil {
+		return nil, err
+	}
+	limit := int(req.GetLimit())
+	switch {
+	case req.GetSince() == nil:
+		return nil, status.Error(codes.InvalidArgument, "since: want the place after which events are asked for")
+	case limit < 0 || limit > maxReplay:
+		return nil, status.Errorf(codes.InvalidArgument, "limit %d: want 1 to %d, or 0 for %d", limit, maxReplay, defaultReplay)
+	case limit == 0:
+		limit = defaultReplay
+	}
+	since := marketpb.FromPosition(req.GetSince())
+	ok, err := e.reach(ctx, since)
+	if err == nil && !ok {
+		err = status.Errorf(codes.OutOfRange, "position %s is not of this feed, which is at %s", since, e.position())
+	}
+	if err != nil {
+		return nil, s.failure(ctx, err)
+	}
+	page, err := e.replay(ctx, topics, since.Seq, limit)
+	if err != nil {
+		return nil, s.failure(ctx, err)
+	}
+	return &pb.ReplayResponse{
+		Through: marketpb.Position(market.Position{Epoch: e.epoch, Seq: page.through}),
+		Events:  marketpb.Events(page.events), Missed: marketpb.Topics(page.missed),
+	}, nil
+}
+
+// page is a part of the past.
+type page struct {
+	events  []market.Event
+	through market.Seq
+	missed  []market.Topic
+}
+
+// replay gives what topics had after a place: from the hub's history, and from the
+// bus what that holds no more. Derived events are on no bus.
+func (e *engine) replay(ctx context.Context, topics []market.Topic, after market.Seq, limit int) (page, error) {
+	past, err := e.hub.Past(ctx, topics, after)
+	if err != nil {
+		return page{}, err
+	}
+	p := page{events: past.Events, through: past.At}
+	lacks := past.Lacks
+	gone := maps.Clone(lacks)
+	maps.DeleteFunc(lacks, func(t market.Topic, _ market.Seq) bool { return t.Channel.IsBar() })
+	maps.DeleteFunc(gone, func(t market.Topic, _ market.Seq) bool { return !t.Channel.IsBar() })
+	if len(lacks) > 0 {
+		r, err := e.reread(ctx, lacks, after, limit)
+		if err != nil {
+			return page{}, err
+		}
+		p.events = append(p.events, r.events...)
+		if r.through > 0 {
+			p.through = r.through
+		}
+		for _, t := range r.missed {
+			gone[t] = 0
+		}
+	}
+	p.missed = slices.Collect(maps.Keys(gone))
+	p.events = slices.DeleteFunc(p.events, func(ev market.Event) bool {
+		_, missed := gone[ev.Topic()]
+		return missed || ev.Seq > p.through
+	})
+	slices.SortStableFunc(p.events, func(a, b market.Event) int {
+		switch {
+		case a.Seq < b.Seq:
+			return -1
+		case a.Seq > b.Seq:
+			return 1
+		}
+		return int(a.Channel) - int(b.Channel)
+	})
+	if n := limit; n < len(p.events) {
+		for n < len(p.events) && p.events[n].Seq == p.events[n-1].Seq {
+			n++
+		}
+		if n < len(p.events) {
+			p.events, p.through = p.events[:n], p.events[n-1].Seq
+		}
+	}
+	return p, nil
+}
+
+// reread reads from the bus what the topics in lacks had after a place, up to the
+// place from which on the hub holds it. A through of 0 means that all of it is in
+// there.
+func (e *engine) reread(ctx context.Context, lacks map[market.Topic]market.Seq, after market.Seq, limit int) (page, error) {
+	ctx, cancel := context.WithTimeout(ctx, rereadMost)
+	defer cancel()
+	select {
+	case e.rereading <- struct{}{}:
+		defer func() { <-e.rereading }()
+	case <-ctx.Done():
+		return page{}, context.Cause(ctx)
+	}
+	first, _, err := e.log.Bounds(ctx)
+	if err != nil {
+		return page{}, status.Errorf(codes.Unavailable, "the bus does not answer")
+	}
+	all := page{missed: slices.Collect(maps.Keys(lacks))}
+	if first.Batch() > after.Batch() && after < endBefore(first) {
+		return all, nil
+	}
+	for _, back := range lookBack {
+		r := &rereader{engine: e, lacks: lacks, after: after, limit: limit, last: map[market.Topic]market.Seq{}}
+		from := max(first.Batch(), after.Batch()-min(after.Batch(), back))
+		err := r.read(ctx, from)
+		var expired Expired
+		switch {
+		case errors.As(err, &expired):
+			return all, nil
+		case err != nil:
+			return page{}, err
+		}
+		// What a topic had before is not known where the bus does not reach back so far.
+		r.missed = nil
+		if from > 1 {
+			r.missed = slices.Collect(maps.Keys(r.orphans))
+		}
+		if len(r.missed) == 0 || from == first.Batch() || back == lookBack[len(lookBack)-1] {
+			return r.page, nil
+		}
+	}
+	return all, nil
+}
+
+// rereader reads a part of the bus once more.
+type rereader struct {
+	*engine
+	page
+	lacks   map[market.Topic]market.Seq
+	after   market.Seq
+	limit   int
+	last    map[market.Topic]market.Seq
+	orphans map[market.Topic]struct{} // topics whose first event after the place has no known one before
+}
+
+func (r *rereader) read(ctx context.Context, from uint64) error {
+	r.orphans = map[market.Topic]struct{}{}
+	var stop market.Seq
+	for _, held := range r.lacks {
+		stop = max(stop, held)
+	}
+	began := time.Now()
+	batches := 0
+	for m, err := range r.log.Read(ctx, endOf(from-1)) {
+		switch {
+		case err != nil:
+			return err
+		case m.Epoch != r.epoch:
+			return errEpoch
+		}
+		for i := range m.Events {
+			ev := &m.Events[i]
+			held, lacks := r.lacks[ev.Topic()]
+			if !lacks || ev.Seq > held {
+				continue
+			}
+			if ev.Prev = r.last[ev.Topic()]; ev.Seq > r.after {
+				if ev.Prev == 0 {
+					r.orphans[ev.Topic()] = struct{}{}
+				}
+				r.events = append(r.events, *ev)
+			}
+			r.last[ev.Topic()] = ev.Seq
+		}
+		if batches++; m.Batch >= stop.Batch() {
+			return nil
+		}
+		if through := endOf(m.Batch); through > r.after && (len(r.events) >= r.limit || batches >= rereadLimit || time.Since(began) > rereadTime) {
+			r.through = through
+			return nil
+		}
+	}
+	return errSilent
+}
+

@@ -1,0 +1,152 @@
+package monitor_test
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"testing/synctest"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/lzstock/lzstock/internal/bus"
+	pb "github.com/lzstock/lzstock/internal/gen/lzstock/v1"
+	"github.com/lzstock/lzstock/internal/marketpb"
+	"github.com/lzstock/lzstock/internal/monitor"
+	"github.com/lzstock/lzstock/market"
+)
+
+// all replays page by page until the feed's position.
+func (f *fixture) all(since market.Position, limit int32, topics []*pb.Topics) (events []*pb.Event, missed map[market.Topic]bool) {
+	f.t.Helper()
+	missed = map[market.Topic]bool{}
+	end := f.monitor.Status().Position
+	for pages := 0; since.Seq < end.Seq; pages++ {
+		r, err := f.client.Replay(f.t.Context(), &pb.ReplayRequest{Topics: topics, Since: marketpb.Position(since), Limit: limit})
+		if err != nil {
+			f.t.Fatalf("replay after %s: %v", since, err)
+		}
+		gone, err := marketpb.FromTopics(r.GetMissed())
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		for _, t := range gone {
+			missed[t] = true
+		}
+		through := marketpb.FromPosition(r.GetThrough())
+		if through.Seq <= since.Seq || through.Epoch != since.Epoch || pages > 1000 {
+			f.t.Fatalf("a page after %s goes through %s", since, through)
+		}
+		events, since = append(events, r.GetEvents()...), through
+	}
+	return events, missed
+}
+
+// TestReplay compares what a monitor with a short history replays with what one
+// with a long one has: the bus fills in for trades and quotes, for bars nothing can.
+func TestReplay(t *testing.T) {
+	for _, restarted := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			log := memory()
+			if restarted { // so that its history begins in the middle
+				first := begin(t, log, monitor.Config{CheckpointEvery: 1, Stretch: 20, History: 4})
+				first.play(tape(7, 100))
+				first.live()
+				first.stop()
+			}
+			short := begin(t, log, monitor.Config{History: 4, CheckpointEvery: 1, Stretch: 20})
+			long := begin(t, log, monitor.Config{History: 100_000, CheckpointEvery: -1})
+			short.play(tape(8, 100))
+			short.live()
+			long.live()
+			r := rand.New(rand.NewPCG(9, 9))
+			epoch := log.Epoch()
+			end := short.monitor.Status().Position.Seq
+			fromBus := 0
+			for range 15 {
+				since := market.Position{Epoch: epoch, Seq: market.Seq(r.Uint64N(uint64(end)))}
+				limit := []int32{13, 50, 0}[r.IntN(3)]
+				want, lost := long.all(since, 0, everything())
+				if len(lost) > 0 {
+					t.Fatalf("the long history lacks %v", lost)
+				}
+				got, missed := short.all(since, limit, everything())
+				for topic := range missed {
+					if !topic.Channel.IsBar() {
+						t.Errorf("after %s: %v is missed, though the bus has it", since, topic)
+					}
+				}
+				keep := func(list []*pb.Event) []*pb.Event {
+					return slices.DeleteFunc(list, func(e *pb.Event) bool {
+						return missed[market.Topic{Channel: market.Channel(e.GetChannel()), Symbol: market.Symbol(e.GetSymbol())}]
+					})
+				}
+				want, got = keep(want), keep(got)
+				if !slices.EqualFunc(want, got, func(a, b *pb.Event) bool { return proto.Equal(a, b) }) {
+					t.Fatalf("after %s by %d: got %d events, want %d", since, limit, len(got), len(want))
+				}
+				fromBus += len(missed)
+			}
+			if fromBus == 0 {
+				t.Error("no replay went beyond the history")
+			}
+		})
+	}
+}
+
+// TestReplayExpired has a bus that holds the end of the feed only.
+func TestReplayExpired(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := memoryLog{Memory: bus.NewMemory(bus.MemoryConfig{MaxBytes: 3000})}
+		f := begin(t, log, monitor.Config{History: 2})
+		for _, b := range tape(3, 200) { // never more than it can keep up with
+			f.play([]bus.Batch{b})
+			synctest.Wait()
+		}
+		f.live()
+		r, err := f.client.Replay(t.Context(), &pb.ReplayRequest{Topics: everything(), Since: &pb.Position{Epoch: uint64(log.Epoch()), Seq: 300}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		missed, err := marketpb.FromTopics(r.GetMissed())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(missed, func(t market.Topic) bool { return t.Channel == market.Trades }) {
+			t.Errorf("missed %v", missed)
+		}
+		for _, e := range r.GetEvents() {
+			if slices.Contains(missed, market.Topic{Channel: market.Channel(e.GetChannel()), Symbol: market.Symbol(e.GetSymbol())}) {
+				t.Errorf("%s %s is missed, and is here", e.GetChannel(), e.GetSymbol())
+			}
+		}
+	})
+}
+
+func TestReplayRefusals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := memory()
+		f := begin(t, log, monitor.Config{}).live()
+		f.play(tape(3, 5))
+		f.live()
+		here := &pb.Position{Epoch: uint64(log.Epoch()), Seq: 300}
+		for _, tc := range []struct {
+			req  *pb.ReplayRequest
+			code codes.Code
+		}{
+			{&pb.ReplayRequest{Since: here}, codes.InvalidArgument},
+			{&pb.ReplayRequest{Topics: everything()}, codes.InvalidArgument},
+			{&pb.ReplayRequest{Topics: everything(), Since: here, Limit: -1}, codes.InvalidArgument},
+			{&pb.ReplayRequest{Topics: everything(), Since: here, Limit: 10001}, codes.InvalidArgument},
+			{&pb.ReplayRequest{Topics: topics(0, "A"), Since: here}, codes.InvalidArgument},
+			{&pb.ReplayRequest{Topics: everything(), Since: &pb.Position{Epoch: 1, Seq: 3}}, codes.OutOfRange},
+			{&pb.ReplayRequest{Topics: everything(), Since: &pb.Position{Epoch: here.GetEpoch(), Seq: 1 << 40}}, codes.OutOfRange},
+			{&pb.ReplayRequest{Topics: everything(), Since: here}, codes.OK},
+		} {
+			if _, err := f.client.Replay(t.Context(), tc.req); status.Code(err) != tc.code {
+				t.Errorf("%v: %v, want %v", tc.req, err, tc.code)
+			}
+		}
+	})
+}
