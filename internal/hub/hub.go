@@ -141,9 +141,8 @@ func (h *Hub) Gap(ctx context.Context, gap market.Gap) error {
 // Feed tells all members, and those who join later, the feed's state.
 func (h *Hub) Feed(ctx context.Context, feed market.Feed) error {
 	return h.all(ctx, message{do: func(s *shard) {
-		if s.feed = &feed; feed.Epoch != 0 {
-			s.epoch = feed.Epoch
-		}
+		s.feed = &feed
+		s.enter(feed.Epoch)
 		s.announce(Notice{Feed: &feed})
 	}})
 }
@@ -151,7 +150,9 @@ func (h *Hub) Feed(ctx context.Context, feed market.Feed) error {
 // Advance tells how far the feed has been read, where the last events went to
 // topics that nobody carries.
 func (h *Hub) Advance(ctx context.Context, to market.Seq) error {
-	return h.all(ctx, message{do: func(s *shard) { s.position = max(s.position, to) }})
+	return h.all(ctx, message{do: func(s *shard) {
+		s.position, s.settled = max(s.position, to), max(s.settled, to)
+	}})
 }
 
 // Base says that the history holds every event after base, even on topics that

@@ -75,6 +75,10 @@ func (h *Hub) Join(ctx context.Context, sink Sink, opts mailbox.Options) (*Membe
 	return m, m.Join(ctx)
 }
 
+// Epoch gives the epoch of the positions in the member's mailbox, 0 where it is
+// not known. It is for the shard's goroutine, such as the sink's methods.
+func (m *Member) Epoch() market.Epoch { return m.shard.epoch }
+
 // Do runs f on the shard's goroutine, where it may use what the sink owns, and
 // flushes the member. f does not run where the member has left by then. Do
 // waits for room in the inbox, not for f.

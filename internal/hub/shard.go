@@ -26,8 +26,9 @@ type shard struct {
 	inbox    chan message
 	now      time.Time
 	position market.Seq
+	settled  market.Seq   // like position, but without the values of Replace, which may be ahead of live events
+	epoch    market.Epoch // of settled; 0: not known
 	base     market.Seq   // history holds every event after it
-	epoch    market.Epoch // 0 while it is not known
 	window   window
 	feed     *market.Feed
 	channels [market.NumChannels]channel
@@ -177,6 +178,7 @@ func (s *shard) publish(b *mailbox.Batch) {
 		}
 	}
 	s.position = max(s.position, b.Item(b.Len()-1).Event().Seq)
+	s.settled = max(s.settled, b.Item(b.Len()-1).Event().Seq)
 	s.stats.events.Add(uint64(b.Len()))
 	s.stats.delivered.Add(uint64(delivered))
 }
@@ -263,7 +265,7 @@ func (s *shard) flushOne(m *Member) {
 			s.fail(m, &PanicError{Value: r, Stack: debug.Stack()})
 		}
 	}()
-	m.box.Advance(s.position)
+	m.box.Advance(s.settled)
 	var more bool
 	var again time.Time
 	if m.catch != nil {

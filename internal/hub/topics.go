@@ -135,6 +135,18 @@ func (s *shard) forget(topics []market.Topic) {
 	})
 }
 
+// enter notes the feed's epoch. The gap that brings another one's positions may
+// come after its name: what has been read is not known in between.
+func (s *shard) enter(epoch market.Epoch) {
+	if epoch == 0 || epoch == s.epoch {
+		return
+	}
+	if s.epoch != 0 {
+		s.begin(market.Position{Epoch: epoch})
+	}
+	s.epoch = epoch
+}
+
 func (s *shard) gap(gap *market.Gap) {
 	if gap.To.Epoch != gap.From.Epoch {
 		s.begin(gap.To)
@@ -168,7 +180,7 @@ func (s *shard) gap(gap *market.Gap) {
 // begin makes another epoch that of the hub. What is known of the one before is
 // worth nothing, and members that catch up on it wait for the new values.
 func (s *shard) begin(at market.Position) {
-	s.epoch, s.position, s.window = at.Epoch, at.Seq, window{}
+	s.epoch, s.position, s.settled, s.window = at.Epoch, at.Seq, at.Seq, window{}
 	for m := range s.catching {
 		for u := range m.catch.waits {
 			u.wantSnap = true

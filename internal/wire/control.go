@@ -101,6 +101,14 @@ type Throttle struct {
 	On bool
 }
 
+// Reconnect asks the client to move to a new connection before this one ends.
+type Reconnect struct {
+	Reason   Reason          // Drain or MaxAge; in a decoded one 0 is a reason that this version does not know
+	Delay    time.Duration   // how long to wait before that
+	Deadline time.Duration   // after which this connection ends; until then it goes on as before
+	Since    market.Position // all up to here was sent before the notice, and nothing behind it; zero: not known
+}
+
 // The functions below write a whole array of one message each. Messages that a
 // dialect does not have are not written: dst comes back as it was.
 
@@ -250,6 +258,22 @@ func AppendExpiring(dst []byte, f Format, at time.Time) []byte {
 	}
 	w := begin(dst, f, "expiring")
 	w.time("expires", at)
+	return w.end()
+}
+
+// AppendReconnect writes that the client is to move to a new connection. Native
+// only.
+func AppendReconnect(dst []byte, f Format, m Reconnect) []byte {
+	if !f.Native() {
+		return dst
+	}
+	w := begin(dst, f, "reconnect")
+	w.text("reason", m.Reason.String())
+	w.number("delay_ms", uint64(m.Delay.Milliseconds()))
+	w.number("deadline_ms", uint64(m.Deadline.Milliseconds()))
+	if !m.Since.IsZero() {
+		w.text("since", m.Since.String())
+	}
 	return w.end()
 }
 

@@ -11,7 +11,7 @@ import (
 
 // Message is what DecodeFrame reads: a *Data, *Connected, *Authenticated,
 // *Subscription, *ErrorMessage, *Pong, *Heartbeat, *market.Feed, *market.Gap,
-// *Throttle or *Unknown.
+// *Throttle, *Reconnect or *Unknown.
 type Message any
 
 // Data is an event. Its Seq, Prev and Merged are the message's q, pq and k.
@@ -131,6 +131,9 @@ func reader(typ string) (Message, func(key string, v value) error) {
 		return m, func(key string, v value) error { return readGap(m, key, v) }
 	case "throttle":
 		m := &Throttle{}
+		return m, m.read
+	case "reconnect":
+		m := &Reconnect{}
 		return m, m.read
 	}
 	return &Unknown{Type: typ}, func(string, value) error { return nil }

@@ -208,3 +208,25 @@ func (m *Throttle) read(key string, v value) error {
 	m.On = s == "on"
 	return err
 }
+
+func (m *Reconnect) read(key string, v value) error {
+	switch key {
+	case "reason":
+		return put(&m.Reason, v, func(v value) (Reason, error) {
+			s, err := v.text()
+			for _, r := range [...]Reason{Drain, MaxAge} {
+				if s == r.String() {
+					return r, err
+				}
+			}
+			return 0, err // whatever it is, the client has to move
+		})
+	case "delay_ms":
+		return putMillis(&m.Delay, v)
+	case "deadline_ms":
+		return putMillis(&m.Deadline, v)
+	case "since":
+		return put(&m.Since, v, readPosition)
+	}
+	return nil
+}

@@ -128,6 +128,16 @@ func TestControlGolden(t *testing.T) {
 		{`[{"T":"gap","reason":"epoch","from":"1-2","to":"3-4"}]`, AppendGap(nil, JSONNative, gap)},
 		{`[{"T":"throttle","state":"on"}]`, AppendThrottle(nil, JSONNative, true)},
 		{`[{"T":"throttle","state":"off"}]`, AppendThrottle(nil, JSONNative, false)},
+		{
+			`[{"T":"reconnect","reason":"drain","delay_ms":1250,"deadline_ms":10000,"since":"3-4"}]`,
+			AppendReconnect(nil, JSONNative, Reconnect{Reason: Drain, Delay: 1250 * time.Millisecond, Deadline: 10 * time.Second, Since: gap.To}),
+		},
+		{`[{"T":"reconnect","reason":"max_age","delay_ms":0,"deadline_ms":30000}]`, AppendReconnect(nil, JSONNative, Reconnect{Reason: MaxAge, Deadline: 30 * time.Second})},
+		{
+			"\x91\x85\xa1T\xa9reconnect\xa6reason\xa5drain\xa8delay_ms\xcd\x04\xe2\xabdeadline_ms\xcd\x27\x10\xa5since\xa33-4",
+			AppendReconnect(nil, MsgPackNative, Reconnect{Reason: Drain, Delay: 1250 * time.Millisecond, Deadline: 10 * time.Second, Since: gap.To}),
+		},
+		{`kept`, AppendReconnect(AppendReconnect([]byte("kept"), JSONStock, Reconnect{Reason: Drain}), MsgPackCrypto, Reconnect{Reason: Drain})},
 		{`kept`, AppendGap(AppendFeed(AppendHeartbeat(AppendPong(AppendThrottle([]byte("kept"), JSONStock, true), JSONStock, Pong{}), MsgPackStock, Heartbeat{}), JSONCrypto, market.Feed{}), MsgPackCrypto, gap)},
 	} {
 		if string(tc.got) != tc.want {
@@ -190,7 +200,7 @@ func TestReasons(t *testing.T) {
 			t.Errorf("close code %d: %s, want %s", code, got, want)
 		}
 	}
-	if diff := cmp.Diff([]Advice{RetryNow, RetryBackoff, RetryNever}, []Advice{MaxAge.Advice(), SlowConsumer.Advice(), AuthFailed.Advice()}); diff != "" {
+	if diff := cmp.Diff([]Advice{RetryNow, RetryNow, RetryBackoff, RetryNever}, []Advice{Drain.Advice(), MaxAge.Advice(), SlowConsumer.Advice(), AuthFailed.Advice()}); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -32,6 +32,7 @@ const (
 	RateLimited              // commands came too fast for too long
 	UpstreamDown             // the prices' source is gone for too long
 	Internal                 // a bug of the server
+	Drain                    // the server is taken out of service, and the client was told to move
 
 	numReasons
 )
@@ -93,6 +94,8 @@ func (r Reason) ending() ending {
 		return ending{4101, CodeTooManyRequests, "rate_limited", "too many requests"}
 	case UpstreamDown:
 		return ending{4104, CodeUpstreamUnavailable, "upstream_down", "prices are not available"}
+	case Drain:
+		return ending{4200, 0, "drain", "the server is taken out of service"}
 	case Internal:
 		return ending{1011, CodeInternal, "internal", "internal error"}
 	default:
