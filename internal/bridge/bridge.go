@@ -68,12 +68,12 @@ type Bridge struct {
 	member  atomic.Pointer[hub.Member]
 	id      string
 	born    time.Time
-	maxAge  time.Duration // 0: no limit
 
 	end     atomic.Pointer[End] // the first reason
 	moving  sync.Mutex          // held while the bridge joins or changes its hub; the farewell waits for that
 	joined  bool                // the hub knows the member
 	torn    bool                // a frame was left unfinished: nothing may follow it
+	order   atomic.Uint32       // milliseconds in which the bridge is to end because of a drain; 0: none
 	helpers sync.WaitGroup
 	heard   atomic.Int64   // when the peer was heard last, in nanoseconds since born
 	talking sync.WaitGroup // until nothing comes from the peer any more
@@ -87,7 +87,6 @@ type Bridge struct {
 func (f *Factory) Start(ctx context.Context, conn Conn, handler Handler, opts Options) {
 	b := &Bridge{
 		factory: f, conn: conn, handler: handler, ctx: ctx, id: opts.ID, born: time.Now(),
-		maxAge: cmp.Or(opts.MaxAge, f.cfg.MaxAge),
 	}
 	f.live.Add(1)
 	b.talking.Add(1)

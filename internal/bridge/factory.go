@@ -56,7 +56,8 @@ type Factory struct {
 
 	mu      sync.Mutex
 	bridges map[*Bridge]struct{}
-	stopped *End // set: no bridge may begin
+	stopped *End      // set: no bridge may begin
+	drain   *draining // set: bridges move away
 }
 
 // NewFactory makes a factory.
@@ -87,6 +88,9 @@ func (f *Factory) Wait() { f.live.Wait() }
 func (f *Factory) add(b *Bridge) {
 	f.mu.Lock()
 	f.bridges[b] = struct{}{}
+	if f.drain != nil {
+		f.drain.queue = append(f.drain.queue, b)
+	}
 	stopped := f.stopped
 	f.mu.Unlock()
 	if stopped != nil {
@@ -97,7 +101,14 @@ func (f *Factory) add(b *Bridge) {
 func (f *Factory) remove(b *Bridge) {
 	f.mu.Lock()
 	delete(f.bridges, b)
+	drain, left := f.drain, len(f.bridges)
 	f.mu.Unlock()
+	if drain != nil && left == 0 {
+		select {
+		case drain.empty <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // Config gives what the factory's bridges have in common, defaults filled in.

@@ -12,6 +12,8 @@ type counters struct {
 	bytes   atomic.Uint64
 	helpers atomic.Uint64
 	shed    atomic.Uint64
+	drains  atomic.Uint64
+	ages    atomic.Uint64
 	ends    [wire.NumReasons]atomic.Uint64
 }
 
@@ -24,6 +26,8 @@ type Stats struct {
 	Bytes   uint64                  // offered in these attempts
 	Helpers uint64                  // times that a connection did not take everything at once
 	Shed    uint64                  // heartbeats that gave way to data
+	Drains  uint64                  // clients that were told to move because of a drain
+	Ages    uint64                  // clients that were told to move because of their age
 	Ends    [wire.NumReasons]uint64 // by reason
 }
 
@@ -33,6 +37,7 @@ func (f *Factory) Stats() Stats {
 	st := Stats{
 		Open: int(c.open.Load()), Writes: c.writes.Load(), Bytes: c.bytes.Load(),
 		Helpers: c.helpers.Load(), Shed: c.shed.Load(),
+		Drains: c.drains.Load(), Ages: c.ages.Load(),
 	}
 	for i := range c.ends {
 		st.Ends[i] = c.ends[i].Load()

@@ -20,7 +20,12 @@ type writer struct {
 	throttled bool // what the client was told
 	begun     bool // data was sent
 	sent      time.Duration
+	ordered   bool          // order was seen
+	told      bool          // the client was told to move
+	why       wire.Reason   // for which it ends at endAt
 	interval  time.Duration // least time between two frames of data
+	endAt     time.Duration // 0: never
+	last      market.Seq    // everything up to here was sent
 
 	pingAt      time.Duration
 	heartbeat   time.Duration // time between two
@@ -32,6 +37,7 @@ func (b *Bridge) initWriter(opts Options) {
 	cfg := &b.factory.cfg
 	b.format, b.interval, b.heartbeat = opts.Format, opts.Interval, cmp.Or(opts.Heartbeat, cfg.HeartbeatEvery)
 	b.pingAt, b.heartbeatAt = cfg.PingEvery, b.heartbeat
+	b.endAt, b.why = cmp.Or(opts.MaxAge, cfg.MaxAge), wire.MaxAge
 	if len(opts.Greeting) > 0 {
 		b.control(opts.Greeting)
 	}
@@ -79,8 +85,11 @@ func (b *Bridge) live(box *mailbox.Mailbox, age time.Duration) time.Duration {
 		wake = min(wake, at)
 	}
 	limit(time.Duration(b.heard.Load())+cfg.PeerTimeout, wire.PeerSilent)
-	if b.maxAge > 0 {
-		limit(b.maxAge, wire.MaxAge)
+	if at := b.depart(box, age); at > 0 {
+		wake = min(wake, at)
+	}
+	if b.endAt > 0 {
+		limit(b.endAt, b.why)
 	}
 	if b.downAt > 0 {
 		limit(b.downAt, wire.UpstreamDown)
@@ -162,6 +171,7 @@ func (b *Bridge) frames(out []byte, box *mailbox.Mailbox) []byte {
 		n++
 	}
 	out = end(out, f, start, n)
+	b.last = b.reached(box, max(b.last, last))
 	return b.throttle(out, box)
 }
 
