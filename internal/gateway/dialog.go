@@ -3,8 +3,9 @@ package gateway
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
+	crand "crypto/rand"
 	"errors"
+	"math/rand/v2"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -66,7 +67,7 @@ type timer struct {
 }
 
 func (g *Gateway) newDialog(f wire.Format, first *wire.Command) *dialog {
-	d := &dialog{g: g, id: strings.Clone(rand.Text()[:12]), format: f, delivery: wire.Adaptive}
+	d := &dialog{g: g, id: strings.Clone(crand.Text()[:12]), format: f, delivery: wire.Adaptive}
 	d.want(first)
 	return d
 }
@@ -123,14 +124,19 @@ func (d *dialog) apply(o wire.Options) bool {
 func (d *dialog) options() bridge.Options {
 	cfg, common := &d.g.cfg, d.g.bridges.Config()
 	limits := wire.Limits{Symbols: d.symbolLimit(), CommandsPerSecond: cfg.CommandRate, MessageBytes: cfg.MessageBytes}
+	age := around(common.MaxAge)
 	hello := wire.Connected{
-		Conn: d.id, Epoch: d.g.epochOf(d.who), Ping: common.PingEvery, MaxAge: common.MaxAge, Limits: limits,
+		Conn: d.id, Epoch: d.g.epochOf(d.who), Ping: common.PingEvery, MaxAge: age, Limits: limits,
 	}
 	return bridge.Options{
 		Hub: d.g.hubOf(d.who), ID: d.id, Greeting: wire.AppendConnected(nil, d.format, &hello),
-		Format: d.format, Mailbox: d.mailbox(), Interval: d.interval, Heartbeat: d.heartbeat,
+		Format: d.format, Mailbox: d.mailbox(), Interval: d.interval, Heartbeat: d.heartbeat, MaxAge: age,
 	}
 }
+
+// around draws a time up to a fifth longer or shorter, so that sockets that began
+// together do not end together.
+func around(d time.Duration) time.Duration { return d - d/5 + rand.N(d/5*2+1) }
 
 func (d *dialog) mailbox() mailbox.Options {
 	switch d.delivery {

@@ -60,6 +60,9 @@ type Config struct {
 	Authenticating int                    // auth messages that are looked at at once; 0 means 256
 
 	StopTimeout time.Duration // for the end of all sockets; 0 means 4 s
+	DrainGrace  time.Duration // from the beginning of a drain to its first notice
+	DrainWindow time.Duration // in which a drain ends all sockets; 0: it leaves them to the end of Run
+	Handover    func() bool   // has another process take the new connections, and reports whether there is one; nil: there is none
 	Poller      poll.Poller   // holds the sockets; nil means the system's best
 }
 
@@ -144,6 +147,7 @@ type Gateway struct {
 
 	mu      sync.Mutex
 	closing bool // no socket may begin
+	drain   door // what a drain has done to who comes
 	sockets sync.WaitGroup
 	open    int
 	from    edge.Counts[netip.Prefix] // sockets by where they come from
@@ -267,11 +271,11 @@ func (g *Gateway) Run(ctx context.Context, l net.Listener) error {
 func (g *Gateway) admit(from netip.Addr) *problem {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	busy := problem{Status: http.StatusServiceUnavailable, retryAfter: 5 * time.Second}
+	busy := problem{Status: http.StatusServiceUnavailable, retryAfter: retryAfter}
+	if p := g.shut(); p != nil {
+		return p
+	}
 	switch {
-	case g.closing:
-		busy.cause, busy.Detail = "stopping", "the gateway is stopping"
-		return &busy
 	case g.cfg.Connections > 0 && g.open >= g.cfg.Connections:
 		busy.cause, busy.Detail = "over-capacity", "the gateway is at its limit of connections"
 		return &busy

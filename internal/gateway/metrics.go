@@ -17,6 +17,7 @@ type metrics struct {
 	errors   *prometheus.CounterVec // by code
 
 	sockets, topics, inbox             *prometheus.Desc
+	draining, notices                  *prometheus.Desc
 	ends, writes, bytes, helpers, shed *prometheus.Desc
 	events, delivered, merged          *prometheus.Desc
 	sessions, attached, session        *prometheus.Desc
@@ -35,6 +36,8 @@ func newMetrics(g *Gateway, reg prometheus.Registerer) (*metrics, error) {
 		commands:  counter("commands_total", "Commands of clients.", "action"),
 		errors:    counter("command_errors_total", "Commands answered with an error.", "code"),
 		sockets:   desc("sockets", "Open sockets."),
+		draining:  desc("draining", "1 once the gateway is taken out of service: its sockets are told to move."),
+		notices:   desc("reconnect_notices_total", "Clients that were told to move to another connection.", "reason"),
 		topics:    desc("topics", "Topics that the hub holds."),
 		inbox:     desc("inbox_depth", "Batches and commands that wait in the fullest shard's inbox."),
 		ends:      desc("ended_total", "Sockets that have ended.", "reason"),
@@ -61,7 +64,7 @@ func newMetrics(g *Gateway, reg prometheus.Registerer) (*metrics, error) {
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		m.sockets, m.topics, m.inbox, m.ends, m.writes, m.bytes, m.helpers, m.shed, m.events, m.delivered, m.merged,
-		m.sessions, m.attached, m.session,
+		m.sessions, m.attached, m.session, m.draining, m.notices,
 	} {
 		ch <- d
 	}
@@ -77,6 +80,13 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	b, h := m.g.bridges.Stats(), m.g.hub.Stats()
 	gauge(m.sockets, b.Open)
+	draining := 0
+	if m.g.Draining() {
+		draining = 1
+	}
+	gauge(m.draining, draining)
+	count(m.notices, b.Drains, wire.Drain.String())
+	count(m.notices, b.Ages, wire.MaxAge.String())
 	gauge(m.topics, h.Topics)
 	gauge(m.inbox, h.Inbox)
 	count(m.writes, b.Writes)

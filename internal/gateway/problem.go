@@ -19,6 +19,7 @@ type problem struct {
 	retryAfter time.Duration // 0: none
 	allow      string        // of a 405
 	challenge  bool          // of a 401: says how to authenticate
+	part       bool          // the connection ends with the answer
 }
 
 // refuse answers with a problem document, before any upgrade.
@@ -38,6 +39,9 @@ func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, p problem) {
 	}
 	if p.allow != "" {
 		h.Set("Allow", p.allow)
+	}
+	if p.part {
+		h.Set("Connection", "close")
 	}
 	if p.Status == http.StatusUpgradeRequired {
 		h.Set("Upgrade", "websocket")

@@ -132,6 +132,10 @@ func refusals() []refusal {
 			ho.dial("/v1/stream")
 		}},
 		{name: "stopping", status: 503, cause: "stopping", retry: "5", before: func(ho *house, _ *desk, _ *refusal) { ho.g.close() }},
+		{name: "draining", status: 503, cause: "draining", retry: "5", before: func(ho *house, _ *desk, _ *refusal) { ho.g.turn(doorShut) }},
+		{name: "a session while draining", method: "POST", path: sessionsPath, header: withKey("alice"), body: `{}`, status: 503, cause: "draining", retry: "5", before: func(ho *house, _ *desk, _ *refusal) {
+			ho.g.turn(doorShut)
+		}},
 
 		{name: "no credentials", method: "POST", path: sessionsPath, status: 401, cause: "not-authenticated", challenge: true},
 		{name: "a session, wrong key", method: "POST", path: sessionsPath, header: withKey("eve"), status: 401, cause: "auth-failed", challenge: true},

@@ -189,6 +189,9 @@ func (g *Gateway) answer(w http.ResponseWriter, r *http.Request, status int, v a
 }
 
 func (g *Gateway) createSession(w http.ResponseWriter, r *http.Request, who session.Identity) *problem {
+	if p := g.closed(); p != nil {
+		return p
+	}
 	body, err := readBody(http.MaxBytesReader(w, r.Body, int64(g.cfg.SessionBytes)))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return &problem{Status: http.StatusRequestEntityTooLarge, cause: "too-large", Detail: fmt.Sprintf("a session's request may have %d bytes", g.cfg.SessionBytes)}
