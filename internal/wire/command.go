@@ -66,10 +66,11 @@ type Command struct {
 
 // Options are what a subscription may say beside its topics.
 type Options struct {
-	Delivery  Delivery       // 0: not given
-	Interval  *time.Duration // nil: not given; 0: none
-	Heartbeat time.Duration  // 0: not given
-	Snapshot  bool           // send the current values first; true unless told otherwise
+	Delivery  Delivery        // 0: not given
+	Interval  *time.Duration  // nil: not given; 0: none
+	Heartbeat time.Duration   // 0: not given
+	Snapshot  bool            // send the current values first; true unless told otherwise
+	Since     market.Position // in place of them, send what came after; zero: not given
 }
 
 // CommandError says what was wrong with a command, as the client is to be told.

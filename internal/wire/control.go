@@ -109,6 +109,11 @@ type Reconnect struct {
 	Since    market.Position // all up to here was sent before the notice, and nothing behind it; zero: not known
 }
 
+// Expiring says until when the client's credentials are good.
+type Expiring struct {
+	At time.Time
+}
+
 // The functions below write a whole array of one message each. Messages that a
 // dialect does not have are not written: dst comes back as it was.
 

@@ -11,7 +11,7 @@ import (
 
 // Message is what DecodeFrame reads: a *Data, *Connected, *Authenticated,
 // *Subscription, *ErrorMessage, *Pong, *Heartbeat, *market.Feed, *market.Gap,
-// *Throttle, *Reconnect or *Unknown.
+// *Throttle, *Reconnect, *Expiring or *Unknown.
 type Message any
 
 // Data is an event. Its Seq, Prev and Merged are the message's q, pq and k.
@@ -134,6 +134,9 @@ func reader(typ string) (Message, func(key string, v value) error) {
 		return m, m.read
 	case "reconnect":
 		m := &Reconnect{}
+		return m, m.read
+	case "expiring":
+		m := &Expiring{}
 		return m, m.read
 	}
 	return &Unknown{Type: typ}, func(string, value) error { return nil }

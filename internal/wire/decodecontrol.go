@@ -230,3 +230,10 @@ func (m *Reconnect) read(key string, v value) error {
 	}
 	return nil
 }
+
+func (m *Expiring) read(key string, v value) error {
+	if key != "expires" {
+		return nil
+	}
+	return put(&m.At, v, value.time)
+}

@@ -250,6 +250,12 @@ func (p *parser) options(o *Options) error {
 			return fmt.Errorf("snapshot: %w", err)
 		}
 	}
+	if v, ok := p.use("since"); ok {
+		var err error
+		if o.Since, err = readPosition(v); err != nil {
+			return fmt.Errorf("since: %w", err)
+		}
+	}
 	if err := o.validate(); err != nil {
 		return refuse("", CodeUnsupportedOption, "%v", err)
 	}
@@ -356,5 +362,8 @@ func (w *writer) options(o *Options) {
 	}
 	if !o.Snapshot {
 		w.truth("snapshot", false)
+	}
+	if !o.Since.IsZero() {
+		w.text("since", o.Since.String())
 	}
 }

@@ -184,6 +184,7 @@ func TestControlComesBack(t *testing.T) {
 			{AppendGap(nil, f, &market.Gap{Reason: market.GapExpired, From: market.Position{Epoch: 1}, To: market.Position{Seq: 2}}), &market.Gap{Reason: market.GapExpired, From: market.Position{Epoch: 1}, To: market.Position{Seq: 2}}},
 			{AppendThrottle(nil, f, true), &Throttle{On: true}},
 			{AppendThrottle(nil, f, false), &Throttle{}},
+			{AppendExpiring(nil, f, noon), &Expiring{At: noon}},
 			{
 				AppendReconnect(nil, f, Reconnect{MaxAge, time.Second, time.Minute, market.Position{Epoch: 1 << 40, Seq: 5}}),
 				&Reconnect{MaxAge, time.Second, time.Minute, market.Position{Epoch: 1 << 40, Seq: 5}},
