@@ -219,4 +219,3 @@ func (r *rereader) read(ctx context.Context, from uint64) error {
 	}
 	return errSilent
 }
-
