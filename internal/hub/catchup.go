@@ -12,7 +12,7 @@ import (
 const (
 	catchUpChunk = 1024                   // events that a member is given at once
 	catchUpTries = 3                      // answers in a row that bring a member no further
-	aheadLimit   = 2 * time.Second        // for a hub that has read less than a member saw elsewhere
+	aheadLimit   = time.Second            // for a hub that has read less than a member saw elsewhere
 	aheadPoll    = 100 * time.Millisecond // while waiting for that
 )
 
@@ -61,7 +61,7 @@ func (m *Member) Refill(ctx context.Context, want Want, r Refill) error {
 // catchUp is what a shard knows of a member that catches up.
 type catchUp struct {
 	CatchUp
-	at     market.Seq                // all up to here is in the mailbox, or has left it
+	at     market.Seq                // all up to here is in the mailbox, or has left it; the shard is as far at least
 	waits  map[*sub]struct{}         // topics that have had no event put in yet
 	floors map[*sub]market.Seq       // topics that have all up to a later position already
 	missed map[market.Topic]struct{} // topics that a gap will tell of
@@ -69,16 +69,31 @@ type catchUp struct {
 
 	wildSince market.Position // where they catch up from
 	ahead     market.Seq      // the greatest position that the member has seen
+	sure      bool            // that there is such a position
+	asks      bool            // whether there is
+	beyond    bool            // topics have what is still to come
 
-	began  time.Time  // when all topics were live; zero: they are not yet
-	wanted bool       // Fetch was called and is not answered
-	until  market.Seq // of what was wanted: the topics that had changed by then were named
-	turn   int        // of the wants
-	tries  int        // answers in a row that brought nothing
+	began  time.Time         // when all topics were live; zero: they are not yet
+	wanted bool              // Fetch was called and is not answered
+	until  market.Seq        // of what was wanted: the topics that had changed by then were named
+	turn   int               // of the wants
+	asked  map[*sub]struct{} // the topics that were
+	tries  int               // answers in a row that brought nothing
 
 	fetched *mailbox.Batch // what came, up to through
 	next    int            // the first of it that is not in the mailbox
+	put     market.Seq     // how much of it is
 	through market.Seq
+}
+
+// landed says that what was fetched and put in is there, and lets go of the rest.
+func (c *catchUp) landed() {
+	if c.fetched != nil {
+		for u := range c.asked {
+			c.floors[u] = max(c.floors[u], c.put)
+		}
+	}
+	c.fetched = nil
 }
 
 // catchUpOn has a member catch up on what it is being subscribed to.
@@ -86,11 +101,11 @@ func (s *shard) catchUpOn(m *Member, req *CatchUp) {
 	c := m.catch
 	if c == nil {
 		c = &catchUp{
-			CatchUp: *req, at: min(req.Since.Seq, s.position),
-			waits: map[*sub]struct{}{}, floors: map[*sub]market.Seq{}, missed: map[market.Topic]struct{}{},
+			CatchUp: *req, at: min(req.Since.Seq, s.settled),
+			waits: map[*sub]struct{}{}, asked: map[*sub]struct{}{}, floors: map[*sub]market.Seq{}, missed: map[market.Topic]struct{}{},
 		}
 		for _, u := range m.subs {
-			c.floors[u] = s.position
+			c.floors[u] = max(s.settled, u.topic.last.Seq)
 		}
 		m.catch = c
 		s.catching[m] = struct{}{}
@@ -101,7 +116,8 @@ func (s *shard) catchUpOn(m *Member, req *CatchUp) {
 		}
 		c.at = req.Since.Seq
 	}
-	c.fetched, c.through, c.wanted = nil, 0, false // new topics are not in there
+	c.landed() // new topics are not in what was asked for
+	c.wanted = false
 	c.turn++
 	if req.Since.Epoch == c.Since.Epoch {
 		c.ahead = max(c.ahead, req.Since.Seq)
@@ -128,8 +144,8 @@ func (s *shard) holds(t *topic, after market.Seq) bool {
 	return t.last.Seq <= after || after >= max(t.base, s.window.floor)
 }
 
-// catchUp brings a member further, as far as its mailbox has room, and reports
-// whether it could go on at once.
+// catchUp brings a member further, as far as its mailbox has room. It reports
+// whether it could go on at once, and else may ask to be called again.
 func (s *shard) catchUp(m *Member) (more bool, wake time.Time) {
 	c := m.catch
 	if c.wanted || s.waiting(m) {
@@ -138,54 +154,70 @@ func (s *shard) catchUp(m *Member) (more bool, wake time.Time) {
 	if c.began.IsZero() {
 		c.began = s.now
 	}
-	switch {
-	case c.Since.Epoch != s.epoch:
+	if c.Since.Epoch != s.epoch {
 		s.giveUp(m)
 		return false, time.Time{}
-	case c.ahead > s.position: // another hub was faster
-		if s.now.Sub(c.began) < aheadLimit {
-			return false, s.now.Add(aheadPoll)
-		}
-		s.giveUp(m)
-		return false, time.Time{}
-	case m.box.Mode() == mailbox.Latest:
+	}
+	if c.ahead > s.position && !c.sure {
+		return false, s.verify(m)
+	}
+	if m.box.Mode() == mailbox.Latest {
 		s.catchUpLatest(m)
-		return false, time.Time{}
 	}
 	room := m.box.Free(catchUpChunk)
 	hurry := s.hub.cfg.CatchUp > 0 && s.now.Sub(c.began) >= s.hub.cfg.CatchUp
-	if hurry {
-		if m.box.Mode() == mailbox.Every {
-			s.fail(m, mailbox.ErrOverflow)
-			return false, time.Time{}
-		}
+	if m.box.Mode() == mailbox.Latest || (hurry && m.box.Mode() == mailbox.Adaptive) {
 		room = m.box.Len() + s.window.count + catchUpChunk // it conflates
 	}
-	for room > 0 && m.catch != nil && !c.wanted {
+	for m.catch != nil && !c.wanted {
 		before := m.box.Len()
+		lacks := s.lacks(m)
 		var err error
 		switch {
-		case c.through > c.at:
-			err = s.putFetched(m, room)
-		case c.at >= s.position:
-			s.caughtUp(m)
-		case hurry:
-			s.want(m, true)
-			err = s.putPassed(m, room)
-		default:
-			if !s.want(m, false) {
-				err = s.putPassed(m, room)
+		case room <= 0:
+			if hurry && m.box.Mode() == mailbox.Every {
+				err = mailbox.ErrOverflow
 			}
+			more = err == nil
+		case c.fetched != nil:
+			err = s.putFetched(m, room)
+		case lacks:
+			s.want(m, hurry)
+		case c.at < s.settled:
+			err = s.putPassed(m, room)
+		case !c.beyond:
+			s.end(m)
+		default: // what comes next is here already
+			c.began = s.now
+			return false, time.Time{}
 		}
 		if err != nil {
 			s.fail(m, err)
 			return false, time.Time{}
 		}
-		if !hurry {
-			room -= m.box.Len() - before
+		if more {
+			return true, time.Time{}
 		}
+		room -= m.box.Len() - before
 	}
-	return m.catch != nil && !c.wanted, time.Time{}
+	return false, time.Time{}
+}
+
+// verify waits for the hub to reach a position that the member has seen elsewhere.
+// Where that takes long, somebody else is asked whether there is such a position:
+// it may be that the feed is quiet, or that the member is wrong.
+func (s *shard) verify(m *Member) (wake time.Time) {
+	c := m.catch
+	switch {
+	case s.now.Sub(c.began) < aheadLimit:
+		return s.now.Add(aheadPoll)
+	case c.Fetch == nil:
+		s.giveUp(m)
+	default:
+		c.asks = true
+		s.ask(m, Want{Topics: s.wanted(m), After: market.Position{Epoch: s.epoch, Seq: c.ahead}})
+	}
+	return time.Time{}
 }
 
 // waiting reports whether a topic that is to catch up is not live yet.
@@ -204,53 +236,91 @@ func (s *shard) waiting(m *Member) bool {
 	return false
 }
 
-// want asks for what the shard does not hold and reports whether it did. A member
-// in a hurry goes without.
-func (s *shard) want(m *Member, hurry bool) bool {
+// lacks reports whether there are events that the shard does not hold. Along the
+// way it moves on to the first position that concerns a topic.
+func (s *shard) lacks(m *Member) (lacks bool) {
 	c := m.catch
-	lacks := false
-	low := s.position
+	low, any := market.Seq(0), false
+	c.beyond = false
 	for _, u := range m.subs {
-		low = min(low, c.from(u))
-	}
-	c.at = low // nothing before it concerns anybody
-	for _, u := range m.subs {
-		if _, missed := c.missed[u.topic.name]; missed || !s.live(u.topic) || s.holds(u.topic, c.from(u)) {
+		if _, missed := c.missed[u.topic.name]; missed || !s.live(u.topic) {
 			continue
 		}
-		if hurry || c.Fetch == nil || c.tries >= catchUpTries {
-			c.missed[u.topic.name] = struct{}{}
+		from := c.from(u)
+		if !any || from < low {
+			low, any = from, true
+		}
+		lacks = lacks || !s.holds(u.topic, from)
+		c.beyond = c.beyond || from > s.settled
+	}
+	if c.at = s.settled; any {
+		c.at = min(low, s.settled)
+	}
+	return lacks
+}
+
+// want asks for what the shard lacks. A member in a hurry goes without.
+func (s *shard) want(m *Member, hurry bool) {
+	c := m.catch
+	if hurry || c.Fetch == nil || c.tries >= catchUpTries {
+		for _, u := range m.subs {
+			if s.live(u.topic) && !s.holds(u.topic, c.from(u)) {
+				c.missed[u.topic.name] = struct{}{}
+			}
+		}
+		return
+	}
+	s.ask(m, Want{Topics: s.wanted(m), After: market.Position{Epoch: s.epoch, Seq: c.at}})
+}
+
+// wanted names all topics that are caught up on, so that what comes is all there is
+// up to its end.
+func (s *shard) wanted(m *Member) (topics []market.Topic) {
+	c := m.catch
+	clear(c.asked)
+	for _, u := range m.subs {
+		if _, missed := c.missed[u.topic.name]; missed || !s.live(u.topic) {
 			continue
 		}
-		lacks = true
-	}
-	if !lacks {
-		return false
-	}
-	// All topics that have changed, so that what comes is all there is up to here.
-	w := Want{After: market.Position{Epoch: s.epoch, Seq: c.at}}
-	for _, u := range m.subs {
-		if _, missed := c.missed[u.topic.name]; !missed && u.named && s.live(u.topic) && u.topic.last.Seq > c.from(u) {
-			w.Topics = append(w.Topics, u.topic.name)
+		if c.asked[u] = struct{}{}; u.named {
+			topics = append(topics, u.topic.name)
 		}
 	}
-	for ch := range s.channels {
-		if m.wild.has(market.Channel(ch)) {
-			w.Topics = append(w.Topics, market.Topic{Channel: market.Channel(ch), Symbol: market.AllSymbols})
+	for _, ch := range market.Channels() {
+		if m.wild.has(ch) {
+			topics = append(topics, market.Topic{Channel: ch, Symbol: market.AllSymbols})
 		}
 	}
+	return topics
+}
+
+func (s *shard) ask(m *Member, w Want) {
+	c := m.catch
 	c.turn++
 	c.wanted, c.until, w.turn = true, s.position, c.turn
 	s.stats.fetches.Add(1)
 	c.Fetch(w)
-	return true
 }
 
 func (s *shard) refill(m *Member, r Refill) {
 	c := m.catch
 	c.wanted = false
+	if c.asks {
+		if c.asks, c.sure = false, len(r.Missed) == 0; !c.sure {
+			s.giveUp(m)
+		}
+		return
+	}
 	for _, t := range r.Missed {
-		c.missed[t] = struct{}{}
+		if t.Symbol != market.AllSymbols {
+			c.missed[t] = struct{}{}
+			continue
+		}
+		for _, u := range m.subs {
+			if u.topic.name.Channel == t.Channel && !s.holds(u.topic, c.from(u)) {
+				c.missed[u.topic.name] = struct{}{}
+			}
+		}
 	}
 	end := min(r.Through, c.until)
 	if c.tries++; end > c.at || len(r.Missed) > 0 { // else whoever was asked is not as far as we are
@@ -262,7 +332,7 @@ func (s *shard) refill(m *Member, r Refill) {
 		}
 		return 1
 	})
-	c.fetched, c.next, c.through = mailbox.NewBatch(r.Events[:n], s.hub.cfg.Encode), 0, end
+	c.fetched, c.next, c.put, c.through = mailbox.NewBatch(r.Events[:n], s.hub.cfg.Encode), 0, c.at, end
 }
 
 // putFetched puts events that came from elsewhere into the mailbox.
@@ -272,15 +342,16 @@ func (s *shard) putFetched(m *Member, room int) error {
 	for ; c.next < c.fetched.Len(); c.next++ {
 		item := c.fetched.Item(c.next)
 		e := item.Event()
-		if p.count() >= room && e.Seq != c.at {
+		if p.count() >= room && e.Seq != c.put {
 			return p.put()
 		}
 		if t := s.channels[e.Channel].topics[e.Symbol]; t != nil {
 			p.add(t, item, e.Prev)
 		}
-		c.at = e.Seq
+		c.put = e.Seq
 	}
-	c.at, c.fetched = c.through, nil
+	c.put = c.through
+	c.landed()
 	return p.put()
 }
 
@@ -296,7 +367,7 @@ func (s *shard) putPassed(m *Member, room int) error {
 		p.add(e.topic, e.item, e.prev)
 		c.at = e.seq
 	}
-	c.at = s.position
+	c.at = s.settled
 	return p.put()
 }
 
@@ -318,6 +389,9 @@ func (p *replay) add(t *topic, item mailbox.Item, prev market.Seq) {
 		return
 	}
 	u := p.member.subs[i]
+	if _, asked := c.asked[u]; c.fetched != nil && !asked {
+		return
+	}
 	if item.Event().Seq <= c.floors[u] {
 		return
 	}
@@ -343,15 +417,23 @@ func (p *replay) put() error {
 // catchUpLatest gives a member the current values of topics that have changed.
 func (s *shard) catchUpLatest(m *Member) {
 	c := m.catch
+	var current []market.Event
 	for _, u := range m.subs {
-		if s.live(u.topic) && u.topic.last.Seq > c.from(u) {
-			c.missed[u.topic.name] = struct{}{}
+		from := c.from(u)
+		if _, waits := c.waits[u]; !s.live(u.topic) || (!waits && s.holds(u.topic, from)) {
+			continue
 		}
+		if delete(c.waits, u); u.topic.last.Seq > from {
+			current = append(current, u.topic.last)
+		} else {
+			u.slot.Resume(u.topic.last.Seq)
+		}
+		c.floors[u] = max(from, u.topic.last.Seq)
 	}
-	s.end(m, false)
+	s.addSnapshots(m, current)
 }
 
-// giveUp ends catching up on a position that means nothing here, nor will soon.
+// giveUp ends catching up on a position that means nothing here.
 func (s *shard) giveUp(m *Member) {
 	c := m.catch
 	for _, u := range m.subs {
@@ -360,13 +442,11 @@ func (s *shard) giveUp(m *Member) {
 			c.missed[u.topic.name] = struct{}{}
 		}
 	}
-	s.caughtUp(m)
+	s.end(m)
 }
 
-// caughtUp makes a member one like the others, and tells it what it will not get.
-func (s *shard) caughtUp(m *Member) { s.end(m, true) }
-
-func (s *shard) end(m *Member, tell bool) {
+// end makes a member one like the others, and tells it what it will not get.
+func (s *shard) end(m *Member) {
 	c := m.catch
 	m.catch = nil
 	delete(s.catching, m)
@@ -389,7 +469,7 @@ func (s *shard) end(m *Member, tell bool) {
 			current = append(current, u.topic.last)
 		}
 	}
-	if len(gap.Topics) > 0 && tell {
+	if len(gap.Topics) > 0 {
 		s.stats.gaps.Add(1)
 		s.guard(m, func() { m.sink.Announce(Notice{Gap: &gap}) })
 		if !m.joined {

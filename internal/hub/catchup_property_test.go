@@ -2,6 +2,7 @@ package hub
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -80,7 +81,8 @@ type world struct {
 	truth   []market.Event // each with its Prev
 	fed     int            // of them, to the hub
 	carried map[market.Topic]bool
-	asked   []market.Topic // not carried yet
+	asked   []market.Topic              // not carried yet
+	floors  map[market.Topic]market.Seq // upstream leaves out what came with a value
 	member  *Member
 	sink    *recorder
 	wants   []Want
@@ -124,7 +126,7 @@ func (w *world) feed(n int, merge bool) {
 	for end < len(w.truth) && end > 0 && w.truth[end].Seq == w.truth[end-1].Seq {
 		end++
 	}
-	batch := slices.Clone(w.truth[w.fed:end])
+	batch := slices.DeleteFunc(slices.Clone(w.truth[w.fed:end]), func(e market.Event) bool { return e.Seq <= w.floors[e.Topic()] })
 	w.fed = end
 	if merge {
 		merged := map[market.Topic]int{}
@@ -148,10 +150,16 @@ func (w *world) position() market.Seq {
 	return w.truth[w.fed-1].Seq
 }
 
-// carry answers for topics as upstream does: with their values as of now.
-func (w *world) carry(topics []market.Topic) {
+// carry answers for topics as upstream does: with their values as of now, or of a
+// little later than the last events.
+func (w *world) carry(topics []market.Topic, ahead int) {
+	until := min(w.fed+ahead, len(w.truth))
+	for until > w.fed && until < len(w.truth) && w.truth[until].Seq == w.truth[until-1].Seq {
+		until++
+	}
 	var values []market.Event
 	seen := map[market.Topic]bool{}
+	had := maps.Clone(w.carried)
 	for _, t := range topics {
 		w.carried[t] = true
 		for _, s := range worldSymbols {
@@ -159,8 +167,11 @@ func (w *world) carry(topics []market.Topic) {
 			if (t.Symbol != s && t.Symbol != market.AllSymbols) || seen[name] {
 				continue
 			}
-			seen[name] = true
-			if e := w.last(name, w.fed); e.Seq > 0 {
+			if seen[name] = true; had[name] || had[market.Topic{Channel: t.Channel, Symbol: market.AllSymbols}] {
+				continue // a topic that is carried gets no second value
+			}
+			if e := w.last(name, until); e.Seq > 0 {
+				w.floors[name] = max(w.floors[name], e.Seq)
 				e.Prev = 0
 				values = append(values, e)
 			}
@@ -217,6 +228,16 @@ func (w *world) answer(n int) {
 	must(w.t, w.member.Refill(w.t.Context(), want, r))
 }
 
+// rest answers all that is asked for until nothing happens any more.
+func (w *world) rest() {
+	for range 200 {
+		time.Sleep(100 * time.Millisecond)
+		synctest.Wait()
+		w.answer(0)
+		synctest.Wait()
+	}
+}
+
 func (w *world) topicsOf(topics []market.Topic) (out []market.Topic) {
 	for _, t := range topics {
 		for _, s := range worldSymbols {
@@ -250,9 +271,9 @@ func (w *world) do(o op) {
 		w.answer(o.N)
 	case opCarry:
 		if w.member == nil {
-			w.carry([]market.Topic{{Channel: market.Trades, Symbol: worldSymbols[o.N%4]}})
+			w.carry([]market.Topic{{Channel: market.Trades, Symbol: worldSymbols[o.N%4]}}, o.M)
 		} else if n := min(o.N, len(w.asked)); n > 0 {
-			w.carry(w.asked[:n])
+			w.carry(w.asked[:n], o.M)
 			w.asked = w.asked[n:]
 		}
 	case opSleep:
@@ -290,7 +311,7 @@ func (s catchUpScenario) play(t *testing.T) (problem string) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{
-			t: t, s: s, carried: map[market.Topic]bool{}, sink: &recorder{}, plain: map[market.Topic]market.Seq{},
+			t: t, s: s, carried: map[market.Topic]bool{}, floors: map[market.Topic]market.Seq{}, sink: &recorder{}, plain: map[market.Topic]market.Seq{},
 			hub: start(t, Config{Shards: 1, Window: s.Window, CatchUp: s.Deadline}),
 		}
 		must(t, w.hub.Feed(t.Context(), market.Feed{State: market.FeedLive, Epoch: 7}))
@@ -319,18 +340,13 @@ func (s catchUpScenario) play(t *testing.T) (problem string) {
 		for _, o := range s.After {
 			w.do(o)
 		}
-		w.carry(w.asked)
+		w.carry(w.asked, 0)
 		w.do(op{What: opTake})
 		w.feed(len(w.truth), false)
-		for range 400 { // until it comes to rest
-			time.Sleep(100 * time.Millisecond)
-			synctest.Wait()
-			w.answer(0)
-			synctest.Wait()
-		}
+		w.rest()
 		w.produce(5, 1) // whoever is live now gets this
 		w.feed(100, false)
-		w.do(op{What: opTake})
+		w.rest()
 		problem = w.judge(since, topics)
 	})
 	return problem

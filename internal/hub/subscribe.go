@@ -54,7 +54,7 @@ func (s *shard) subscribe(m *Member, req Subscription, then func(Result)) {
 			m.catch.add(u, req.CatchUp.Since)
 			return
 		case m.catch != nil:
-			m.catch.floors[u] = s.position
+			m.catch.floors[u] = max(s.settled, t.last.Seq)
 		}
 		if !s.live(t) {
 			u.wantSnap = u.wantSnap || req.Snapshot || req.Resume
