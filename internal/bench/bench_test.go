@@ -36,6 +36,9 @@ type free struct{}
 func (free) Acquire([]market.Topic) {}
 func (free) Release([]market.Topic) {}
 func (free) Epoch() market.Epoch    { return 1 }
+func (free) Replay(_ context.Context, topics []market.Topic, _ market.Position) ([]market.Event, market.Seq, []market.Topic, error) {
+	return nil, 0, topics, nil
+}
 
 // house is a gateway on loopback, whose hub the test fills.
 type house struct {

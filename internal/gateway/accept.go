@@ -111,14 +111,20 @@ func (g *Gateway) examine(r *http.Request, format wire.Format) (*dialog, *proble
 	}
 	query := r.URL.Query()
 	if format.Native() && query.Has("session_id") {
-		if len(query) > 1 {
-			return nil, &problem{Status: http.StatusBadRequest, cause: "bad-query", Detail: "session_id stands alone: the session says what it is subscribed to"}
+		query.Del("session_id")
+		if len(query) > 1 || (len(query) == 1 && !query.Has("since")) {
+			return nil, &problem{Status: http.StatusBadRequest, cause: "bad-query", Detail: "beside session_id only since may stand: the session says what it is subscribed to"}
 		}
-		query = nil
 	}
 	first, err := g.command(format, query)
 	if err != nil {
 		return nil, &problem{Status: http.StatusBadRequest, cause: "bad-query", Detail: err.Error()}
+	}
+	if !first.Since.IsZero() && len(first.Topics) == 0 && !r.URL.Query().Has("session_id") {
+		return nil, &problem{
+			Status: http.StatusBadRequest, cause: "bad-query",
+			Detail: "since needs to know what to resume: name trades, quotes, bars, updatedBars or dailyBars, or send since with subscribe",
+		}
 	}
 	d := g.newDialog(format, first)
 	d.address = g.cfg.Addresses.Of(r)

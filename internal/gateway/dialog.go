@@ -75,7 +75,7 @@ func (g *Gateway) newDialog(f wire.Format, first *wire.Command) *dialog {
 // want notes what the client is to be subscribed to at once.
 func (d *dialog) want(first *wire.Command) {
 	d.apply(first.Options)
-	if len(first.Topics) > 0 {
+	if len(first.Topics) > 0 || !first.Since.IsZero() {
 		d.first = first
 	}
 }

@@ -32,6 +32,11 @@ type Demand interface {
 	Release(topics []market.Topic)
 	// Epoch gives the feed's epoch, 0 while it is not known.
 	Epoch() market.Epoch
+	// Replay gives events of the past: some of those of topics after a position, all
+	// up to through but of topics in missed, whose events nobody has. It waits for a
+	// monitor until ctx ends.
+	Replay(ctx context.Context, topics []market.Topic, after market.Position) (
+		events []market.Event, through market.Seq, missed []market.Topic, err error)
 }
 
 // Config configures a Gateway; its zero values mean the defaults of the
@@ -59,11 +64,12 @@ type Config struct {
 	UserSockets    int                    // greatest number of sockets a user, the newest win; 0 means no limit
 	Authenticating int                    // auth messages that are looked at at once; 0 means 256
 
-	StopTimeout time.Duration // for the end of all sockets; 0 means 4 s
-	DrainGrace  time.Duration // from the beginning of a drain to its first notice
-	DrainWindow time.Duration // in which a drain ends all sockets; 0: it leaves them to the end of Run
-	Handover    func() bool   // has another process take the new connections, and reports whether there is one; nil: there is none
-	Poller      poll.Poller   // holds the sockets; nil means the system's best
+	ReplayTimeout time.Duration // for a page of the past; 0 means 10 s
+	StopTimeout   time.Duration // for the end of all sockets; 0 means 4 s
+	DrainGrace    time.Duration // from the beginning of a drain to its first notice
+	DrainWindow   time.Duration // in which a drain ends all sockets; 0: it leaves them to the end of Run
+	Handover      func() bool   // has another process take the new connections, and reports whether there is one; nil: there is none
+	Poller        poll.Poller   // holds the sockets; nil means the system's best
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -97,6 +103,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.AuthTimeout == 0 {
 		c.AuthTimeout = 10 * time.Second
+	}
+	if c.ReplayTimeout == 0 {
+		c.ReplayTimeout = 10 * time.Second
 	}
 	if c.StopTimeout == 0 {
 		c.StopTimeout = 4 * time.Second

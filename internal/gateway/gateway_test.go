@@ -34,13 +34,21 @@ func TestMain(m *testing.M) { leak.Main(m) }
 
 // ledger is a Demand that counts and answers at once.
 type ledger struct {
-	mu   sync.Mutex
-	want map[market.Topic]int
+	mu     sync.Mutex
+	want   map[market.Topic]int
+	replay func(ctx context.Context, topics []market.Topic, after market.Position) ([]market.Event, market.Seq, []market.Topic, error)
 }
 
 func (l *ledger) Acquire(topics []market.Topic) { l.add(topics, 1) }
 func (l *ledger) Release(topics []market.Topic) { l.add(topics, -1) }
 func (l *ledger) Epoch() market.Epoch           { return 1_700_000_000_000 }
+
+func (l *ledger) Replay(ctx context.Context, topics []market.Topic, after market.Position) ([]market.Event, market.Seq, []market.Topic, error) {
+	if l.replay == nil {
+		return nil, 0, topics, nil
+	}
+	return l.replay(ctx, topics, after)
+}
 
 func (l *ledger) add(topics []market.Topic, n int) {
 	l.mu.Lock()
@@ -93,7 +101,7 @@ func newHouse(t *testing.T, cfg Config, network ...memnet.Option) *house {
 // newHub runs a hub until the test has ended all that needs it.
 func newHub(t *testing.T) *hub.Hub {
 	t.Helper()
-	h, err := hub.New(hub.Config{Open: true, Shards: 2, Encode: func(dst []byte, f int, e *market.Event) []byte {
+	h, err := hub.New(hub.Config{Open: true, Shards: 2, Window: 8, Encode: func(dst []byte, f int, e *market.Event) []byte {
 		return wire.AppendEvent(dst, wire.Format(f), e)
 	}})
 	if err != nil {

@@ -20,6 +20,7 @@ type metrics struct {
 	draining, notices                  *prometheus.Desc
 	ends, writes, bytes, helpers, shed *prometheus.Desc
 	events, delivered, merged          *prometheus.Desc
+	replayed, fetches, gaps            *prometheus.Desc
 	sessions, attached, session        *prometheus.Desc
 }
 
@@ -48,6 +49,9 @@ func newMetrics(g *Gateway, reg prometheus.Registerer) (*metrics, error) {
 		events:    desc("events_total", "Events from upstream."),
 		delivered: desc("delivered_total", "Events put into clients' mailboxes."),
 		merged:    desc("conflated_total", "Events that gave way to later ones in mailboxes."),
+		replayed:  desc("replayed_events_total", "Events of the past, put into mailboxes of clients that resumed."),
+		fetches:   desc("replay_fetches_total", "Times that a client's past had to come from a monitor."),
+		gaps:      desc("resume_gaps_total", "Clients that resumed and were told that events are lost to them."),
 		sessions:  prometheus.NewDesc("lzstock_sessions", "Sessions on all gateways that keep theirs together.", nil, nil),
 		attached:  prometheus.NewDesc("lzstock_sessions_attached", "Sessions that a socket of this gateway has.", nil, nil),
 		session:   prometheus.NewDesc("lzstock_session_events_total", "What was done with sessions here, and what was refused.", []string{"event"}, nil),
@@ -64,7 +68,7 @@ func newMetrics(g *Gateway, reg prometheus.Registerer) (*metrics, error) {
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		m.sockets, m.topics, m.inbox, m.ends, m.writes, m.bytes, m.helpers, m.shed, m.events, m.delivered, m.merged,
-		m.sessions, m.attached, m.session, m.draining, m.notices,
+		m.sessions, m.attached, m.session, m.replayed, m.fetches, m.gaps, m.draining, m.notices,
 	} {
 		ch <- d
 	}
@@ -96,6 +100,9 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	count(m.events, h.Events)
 	count(m.delivered, h.Delivered)
 	count(m.merged, h.Merged)
+	count(m.replayed, h.Replayed)
+	count(m.fetches, h.Fetches)
+	count(m.gaps, h.Gaps)
 	s := m.g.sessions.Stats()
 	gauge(m.sessions, s.Sessions)
 	gauge(m.attached, s.Attached)

@@ -309,7 +309,11 @@ func (g *Gateway) attach(ctx context.Context, id session.ID, c credentials, d *d
 		return authProblem(err)
 	}
 	d.held, d.who = held, &who
-	d.want(commandOf(&s.Request))
+	first := commandOf(&s.Request)
+	if d.first != nil {
+		first.Since = d.first.Since
+	}
+	d.want(first)
 	return nil
 }
 

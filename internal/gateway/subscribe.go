@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"log/slog"
 
 	"github.com/lzstock/lzstock/internal/hub"
 	"github.com/lzstock/lzstock/internal/wire"
@@ -32,9 +33,28 @@ func (d *dialog) subscribe(ctx context.Context, cmd wire.Command) error {
 	// finds who waits for it.
 	defer d.g.demand.Acquire(fresh)
 	ack := d.current(cmd)
-	return b.Member().Subscribe(ctx, hub.Subscription{
-		Topics: fresh, Snapshot: cmd.Snapshot && d.format.Native(),
-	}, func(hub.Result) { b.SendNow(ack) })
+	m := b.Member()
+	sub := hub.Subscription{Topics: fresh, Snapshot: cmd.Snapshot && d.format.Native()}
+	if !cmd.Since.IsZero() {
+		sub.CatchUp = &hub.CatchUp{Since: cmd.Since, Fetch: func(w hub.Want) {
+			d.g.tasks.Go(func() { b.Run(func() error { return d.refill(m, w) }) })
+		}}
+	}
+	return m.Subscribe(ctx, sub, func(hub.Result) { b.SendNow(ack) })
+}
+
+// refill gets what the hub lacks for a client that resumes. A client that has gone in
+// the meantime is not worth an error, and what does not come is lost, and said to be.
+func (d *dialog) refill(m *hub.Member, w hub.Want) error {
+	ctx, cancel := context.WithTimeout(d.g.asking, d.g.cfg.ReplayTimeout)
+	defer cancel()
+	events, through, missed, err := d.g.demand.Replay(ctx, w.Topics, w.After)
+	if err != nil {
+		d.g.log.LogAttrs(ctx, slog.LevelWarn, "the past was not to be had", slog.String("conn", d.id),
+			slog.String("after", w.After.String()), slog.Any("error", err))
+		missed = w.Topics
+	}
+	return m.Refill(d.g.ctx, w, hub.Refill{Events: events, Through: through, Missed: missed})
 }
 
 // grant takes out what the client may not see. The strict dialects, as Alpaca's,

@@ -1,8 +1,6 @@
 package hub
 
 import (
-	"context"
-	"slices"
 	"time"
 
 	"github.com/lzstock/lzstock/internal/mailbox"
@@ -31,31 +29,6 @@ type CatchUp struct {
 	// Fetch asks for events that the hub does not hold, or holds no longer. It is
 	// called on the shard's goroutine and must not wait. Refill answers it.
 	Fetch func(Want)
-}
-
-// Want names what a hub lacks: the events of Topics, which may hold "*", after a
-// position.
-type Want struct {
-	Topics []market.Topic
-	After  market.Position
-	turn   int // of the member's wants
-}
-
-// Refill answers a Want.
-type Refill struct {
-	Events  []market.Event // ascending, each with its Prev; the hub takes them over
-	Through market.Seq     // Events hold all up to here, of topics that are not in Missed
-	Missed  []market.Topic // their events cannot be had
-}
-
-// Refill answers a Want; one that comes too late is ignored.
-func (m *Member) Refill(ctx context.Context, want Want, r Refill) error {
-	return m.shard.send(ctx, message{do: func(s *shard) {
-		if c := m.catch; m.joined && c != nil && c.wanted && c.turn == want.turn {
-			s.refill(m, r)
-			s.touch(m)
-		}
-	}})
 }
 
 // catchUp is what a shard knows of a member that catches up.
@@ -189,6 +162,7 @@ func (s *shard) catchUp(m *Member) (more bool, wake time.Time) {
 			s.end(m)
 		default: // what comes next is here already
 			c.began = s.now
+			s.tell(m)
 			return false, time.Time{}
 		}
 		if err != nil {
@@ -241,7 +215,7 @@ func (s *shard) waiting(m *Member) bool {
 func (s *shard) lacks(m *Member) (lacks bool) {
 	c := m.catch
 	low, any := market.Seq(0), false
-	c.beyond = false
+	c.beyond = c.ahead > s.settled
 	for _, u := range m.subs {
 		if _, missed := c.missed[u.topic.name]; missed || !s.live(u.topic) {
 			continue
@@ -259,161 +233,6 @@ func (s *shard) lacks(m *Member) (lacks bool) {
 	return lacks
 }
 
-// want asks for what the shard lacks. A member in a hurry goes without.
-func (s *shard) want(m *Member, hurry bool) {
-	c := m.catch
-	if hurry || c.Fetch == nil || c.tries >= catchUpTries {
-		for _, u := range m.subs {
-			if s.live(u.topic) && !s.holds(u.topic, c.from(u)) {
-				c.missed[u.topic.name] = struct{}{}
-			}
-		}
-		return
-	}
-	s.ask(m, Want{Topics: s.wanted(m), After: market.Position{Epoch: s.epoch, Seq: c.at}})
-}
-
-// wanted names all topics that are caught up on, so that what comes is all there is
-// up to its end.
-func (s *shard) wanted(m *Member) (topics []market.Topic) {
-	c := m.catch
-	clear(c.asked)
-	for _, u := range m.subs {
-		if _, missed := c.missed[u.topic.name]; missed || !s.live(u.topic) {
-			continue
-		}
-		if c.asked[u] = struct{}{}; u.named {
-			topics = append(topics, u.topic.name)
-		}
-	}
-	for _, ch := range market.Channels() {
-		if m.wild.has(ch) {
-			topics = append(topics, market.Topic{Channel: ch, Symbol: market.AllSymbols})
-		}
-	}
-	return topics
-}
-
-func (s *shard) ask(m *Member, w Want) {
-	c := m.catch
-	c.turn++
-	c.wanted, c.until, w.turn = true, s.position, c.turn
-	s.stats.fetches.Add(1)
-	c.Fetch(w)
-}
-
-func (s *shard) refill(m *Member, r Refill) {
-	c := m.catch
-	c.wanted = false
-	if c.asks {
-		if c.asks, c.sure = false, len(r.Missed) == 0; !c.sure {
-			s.giveUp(m)
-		}
-		return
-	}
-	for _, t := range r.Missed {
-		if t.Symbol != market.AllSymbols {
-			c.missed[t] = struct{}{}
-			continue
-		}
-		for _, u := range m.subs {
-			if u.topic.name.Channel == t.Channel && !s.holds(u.topic, c.from(u)) {
-				c.missed[u.topic.name] = struct{}{}
-			}
-		}
-	}
-	end := min(r.Through, c.until)
-	if c.tries++; end > c.at || len(r.Missed) > 0 { // else whoever was asked is not as far as we are
-		c.tries = 0
-	}
-	n, _ := slices.BinarySearchFunc(r.Events, end+1, func(e market.Event, seq market.Seq) int {
-		if e.Seq < seq {
-			return -1
-		}
-		return 1
-	})
-	c.fetched, c.next, c.put, c.through = mailbox.NewBatch(r.Events[:n], s.hub.cfg.Encode), 0, c.at, end
-}
-
-// putFetched puts events that came from elsewhere into the mailbox.
-func (s *shard) putFetched(m *Member, room int) error {
-	c := m.catch
-	p := replay{shard: s, member: m}
-	for ; c.next < c.fetched.Len(); c.next++ {
-		item := c.fetched.Item(c.next)
-		e := item.Event()
-		if p.count() >= room && e.Seq != c.put {
-			return p.put()
-		}
-		if t := s.channels[e.Channel].topics[e.Symbol]; t != nil {
-			p.add(t, item, e.Prev)
-		}
-		c.put = e.Seq
-	}
-	c.put = c.through
-	c.landed()
-	return p.put()
-}
-
-// putPassed puts events of the window into the mailbox.
-func (s *shard) putPassed(m *Member, room int) error {
-	c := m.catch
-	p := replay{shard: s, member: m}
-	for i := s.window.after(c.at); i < s.window.count; i++ {
-		e := s.window.at(i)
-		if p.count() >= room && e.seq != c.at {
-			return p.put()
-		}
-		p.add(e.topic, e.item, e.prev)
-		c.at = e.seq
-	}
-	c.at = s.settled
-	return p.put()
-}
-
-// replay gathers events of the past for one member.
-type replay struct {
-	shard  *shard
-	member *Member
-	slots  []*mailbox.Slot
-	items  []mailbox.Item
-}
-
-func (p *replay) count() int { return len(p.items) }
-
-// add takes an event, where the member lacks it.
-func (p *replay) add(t *topic, item mailbox.Item, prev market.Seq) {
-	c := p.member.catch
-	i, has := p.member.find(t)
-	if !has || !p.shard.live(t) {
-		return
-	}
-	u := p.member.subs[i]
-	if _, asked := c.asked[u]; c.fetched != nil && !asked {
-		return
-	}
-	if item.Event().Seq <= c.floors[u] {
-		return
-	}
-	if _, missed := c.missed[t.name]; missed {
-		return
-	}
-	if _, first := c.waits[u]; first {
-		delete(c.waits, u)
-		u.slot.Resume(prev)
-	}
-	p.slots, p.items = append(p.slots, &u.slot), append(p.items, item)
-}
-
-func (p *replay) put() error {
-	if len(p.items) == 0 {
-		return nil
-	}
-	s := p.shard
-	s.stats.replayed.Add(uint64(len(p.items)))
-	return p.member.box.AddReplay(p.slots, p.items, s.now)
-}
-
 // catchUpLatest gives a member the current values of topics that have changed.
 func (s *shard) catchUpLatest(m *Member) {
 	c := m.catch
@@ -424,6 +243,7 @@ func (s *shard) catchUpLatest(m *Member) {
 			continue
 		}
 		if delete(c.waits, u); u.topic.last.Seq > from {
+			m.box.Clear(&u.slot) // its value goes ahead of events
 			current = append(current, u.topic.last)
 		} else {
 			u.slot.Resume(u.topic.last.Seq)
@@ -445,36 +265,45 @@ func (s *shard) giveUp(m *Member) {
 	s.end(m)
 }
 
-// end makes a member one like the others, and tells it what it will not get.
+// end makes a member one like the others.
 func (s *shard) end(m *Member) {
 	c := m.catch
+	for u := range c.waits {
+		u.slot.Resume(u.topic.last.Seq)
+	}
+	s.tell(m)
 	m.catch = nil
 	delete(s.catching, m)
 	m.snap |= c.wild
+}
+
+// tell tells a member what it will not get, and gives it the current values instead.
+func (s *shard) tell(m *Member) {
+	c := m.catch
+	if len(c.missed) == 0 {
+		return
+	}
 	gap := market.Gap{Reason: market.GapExpired, From: c.Since, To: market.Position{Epoch: s.epoch, Seq: s.position}}
 	if c.Since.Epoch != s.epoch {
 		gap.Reason = market.GapEpoch
 	}
 	var current []market.Event
 	for _, u := range m.subs {
-		if _, waits := c.waits[u]; waits {
-			u.slot.Resume(u.topic.last.Seq)
-		}
 		if _, missed := c.missed[u.topic.name]; !missed {
 			continue
 		}
 		gap.Topics = append(gap.Topics, u.topic.name)
 		m.box.Clear(&u.slot)
+		delete(c.waits, u)
+		c.floors[u] = max(s.settled, u.topic.last.Seq)
 		if u.wantSnap = !s.live(u.topic); u.topic.last.Seq > 0 {
 			current = append(current, u.topic.last)
 		}
 	}
-	if len(gap.Topics) > 0 {
-		s.stats.gaps.Add(1)
-		s.guard(m, func() { m.sink.Announce(Notice{Gap: &gap}) })
-		if !m.joined {
-			return
-		}
+	clear(c.missed)
+	s.stats.gaps.Add(1)
+	s.guard(m, func() { m.sink.Announce(Notice{Gap: &gap}) })
+	if m.joined {
+		s.addSnapshots(m, current)
 	}
-	s.addSnapshots(m, current)
 }

@@ -88,7 +88,6 @@ type world struct {
 	wants   []Want
 	plain   map[market.Topic]market.Seq // topics that were added later: where they begin
 	changed bool                        // the mode
-	again   bool                        // with a position
 }
 
 var worldSymbols = []market.Symbol{"A", "B", "C", "D"}
@@ -289,7 +288,6 @@ func (w *world) do(o op) {
 	case opAgain:
 		if t := (market.Topic{Channel: market.Bars, Symbol: worldSymbols[o.M]}); w.member != nil && !w.s.Wild && !w.s.Foreign && len(w.truth) > 0 {
 			if _, has := w.plain[t]; !has {
-				w.again = true
 				w.plain[t] = w.truth[o.N%len(w.truth)].Seq
 				must(w.t, w.member.Subscribe(w.t.Context(), Subscription{Topics: []market.Topic{t}, CatchUp: &CatchUp{
 					Since: market.Position{Epoch: 7, Seq: w.plain[t]}, Fetch: func(want Want) { w.wants = append(w.wants, want) },
@@ -364,7 +362,7 @@ func (w *world) judge(since market.Position, topics []market.Topic) string {
 	for _, d := range w.sink.take() {
 		e := d.Item.Event()
 		if !d.Snapshot {
-			if e.Seq < high && !w.again { // positions go back once then
+			if e.Seq < high && len(w.plain) == 0 { // with topics that were added later, positions may go back once
 				return fmt.Sprintf("%d came after %d", e.Seq, high)
 			}
 			high = e.Seq

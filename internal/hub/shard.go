@@ -164,7 +164,6 @@ func (s *shard) publish(b *mailbox.Batch) {
 			u := t.subs[j]
 			if u.member.catch != nil { // it takes the event from the window
 				u.wantSnap = false
-				s.touch(u.member)
 				continue
 			}
 			if err := u.member.box.Add(&u.slot, item, s.now); err != nil {
@@ -179,6 +178,9 @@ func (s *shard) publish(b *mailbox.Batch) {
 	}
 	s.position = max(s.position, b.Item(b.Len()-1).Event().Seq)
 	s.settled = max(s.settled, b.Item(b.Len()-1).Event().Seq)
+	for m := range s.catching { // perhaps this is what it waits for
+		s.touch(m)
+	}
 	s.stats.events.Add(uint64(b.Len()))
 	s.stats.delivered.Add(uint64(delivered))
 }

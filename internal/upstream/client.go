@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 
+	pb "github.com/lzstock/lzstock/internal/gen/lzstock/v1"
 	"github.com/lzstock/lzstock/market"
 )
 
@@ -42,6 +44,8 @@ type Client struct {
 	scheme   string
 	interest *interest
 	in       chan happening
+	monitor  atomic.Pointer[pb.MarketMonitorClient] // of the stream that goes on; nil while there is none
+	replays  chan struct{}                          // a token for each that is under way
 
 	mu       sync.Mutex
 	position market.Position // what Position gives
@@ -79,7 +83,7 @@ func New(cfg Config, sink Sink, logger *slog.Logger, registry prometheus.Registe
 		return nil, errors.New("upstream: a sink is needed")
 	}
 	c := &Client{
-		cfg: cfg, sink: sink, logger: logger, interest: newInterest(), in: make(chan happening, 64),
+		cfg: cfg, sink: sink, logger: logger, interest: newInterest(), in: make(chan happening, 64), replays: make(chan struct{}, replaysAtOnce),
 		topics: map[market.Topic]*topic{}, floors: map[market.Topic]market.Seq{}, failing: map[string]string{},
 	}
 	if c.logger == nil {

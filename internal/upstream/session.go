@@ -116,7 +116,13 @@ func (c *Client) watch(parent context.Context, s *session) error {
 	s.end = cancel
 	patience := time.AfterFunc(c.cfg.Welcome, func() { cancel(errNoWelcome) })
 	defer patience.Stop()
-	err = c.exchange(ctx, s, pb.NewMarketMonitorClient(conn), func() { patience.Stop() })
+	monitor := pb.NewMarketMonitorClient(conn)
+	err = c.exchange(ctx, s, monitor, func() {
+		if patience.Stop() {
+			c.monitor.Store(&monitor)
+		}
+	})
+	c.monitor.Store(nil)
 	if why := context.Cause(ctx); why != nil {
 		return why
 	}

@@ -13,12 +13,12 @@ import (
 
 // ParseQuery reads the subscription that a native client gives in the URL of its
 // upgrade request: comma lists of symbols by channel, delivery, interval_ms,
-// hb_ms and snapshot. The command is a Subscribe, without topics where the URL
+// hb_ms, snapshot and since. The command is a Subscribe, without topics where the URL
 // names none. The error is a *CommandError.
 func ParseQuery(q url.Values) (Command, error) {
 	cmd := Command{Action: Subscribe, Options: Options{Snapshot: true}}
 	seen := make(map[market.Topic]bool)
-	known := []string{"delivery", "interval_ms", "hb_ms", "snapshot"}
+	known := []string{"delivery", "interval_ms", "hb_ms", "snapshot", "since"}
 	for _, c := range market.Channels() {
 		known = append(known, c.String())
 		for _, list := range q[c.String()] {
@@ -50,6 +50,11 @@ func ParseQuery(q url.Values) (Command, error) {
 	if err == nil && q.Has("snapshot") {
 		if cmd.Snapshot, err = strconv.ParseBool(q.Get("snapshot")); err != nil {
 			err = fmt.Errorf("snapshot is %s: want true or false", short(q.Get("snapshot")))
+		}
+	}
+	if err == nil && q.Has("since") {
+		if cmd.Since, err = market.ParsePosition(cut(q.Get("since"))); err != nil {
+			err = fmt.Errorf("since: %w", err)
 		}
 	}
 	if err == nil {
