@@ -37,6 +37,7 @@ const Usual = -1
 // EdgeConfig says how clients get to a gateway, and who they must be.
 type EdgeConfig struct {
 	Listen        string // where clients connect
+	ReusePort     bool   // another process may listen there, too, to take over
 	TLS           TLS
 	Auth          auth.Config
 	InsecureOpen  bool     // nobody is asked, also on other addresses than loopback
@@ -80,7 +81,7 @@ func (b *builder) clients(ctx context.Context, c EdgeConfig, g *gateway.Config) 
 	if err != nil {
 		return nil, err
 	}
-	l, err := listen(ctx, "listen", c.Listen, UsualListen)
+	l, err := b.port(ctx, c, g)
 	if err != nil {
 		return nil, err
 	}
@@ -96,6 +97,19 @@ func (b *builder) clients(ctx context.Context, c EdgeConfig, g *gateway.Config) 
 		b.checks = append(b.checks, obs.Check{Name: "auth", Ready: a.Ready})
 	}
 	return secure(l), nil
+}
+
+// port opens the listener for clients, alone or beside other processes.
+func (b *builder) port(ctx context.Context, c EdgeConfig, g *gateway.Config) (net.Listener, error) {
+	if !c.ReusePort {
+		return listen(ctx, "listen", c.Listen, UsualListen)
+	}
+	p, err := listenShared(ctx, c.Listen, b.Logger)
+	if err != nil {
+		return nil, err
+	}
+	g.Handover = p.handover
+	return p.l, nil
 }
 
 // gate puts in front of a listener what closes connections before they cost

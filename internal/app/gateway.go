@@ -109,7 +109,10 @@ func (b *builder) gateway(l net.Listener, from upstream.Config, c gateway.Config
 	b.checks = append(b.checks, obs.Check{Name: "upstream", Ready: func() error { return sink.ready(up.Trouble()) }})
 	b.admins = append(b.admins, g.Admin)
 	b.add(part{name: "upstream", run: up.Run})
-	b.add(part{name: "gateway", run: func(ctx context.Context) error { return g.Run(ctx, l) }})
+	b.add(part{
+		name: "gateway", run: func(ctx context.Context) error { return g.Run(ctx, l) },
+		drain: g.Drain, within: c.DrainGrace + c.DrainWindow, left: g.Left,
+	})
 	return nil
 }
 

@@ -26,6 +26,12 @@ type part struct {
 	run func(ctx context.Context) error
 	// last makes the process stop when the part has finished its work.
 	last bool
+	// drain, where set, takes the part out of service before it is stopped. It
+	// works until that is done, or ctx ends.
+	drain func(ctx context.Context)
+	// within is how long drain may take; left tells how many clients there are.
+	within time.Duration
+	left   func() int
 	// close, where set, releases what the part owns after run has returned.
 	close func() error
 }
@@ -39,13 +45,15 @@ type runningPart struct {
 }
 
 // runParts starts the parts in order, and runs them until ctx ends, one of them
-// fails, or one that is last has finished. Then it stops them in reverse order,
-// each after the one behind it has ended. The result is what made them stop and
+// fails, or one that is last has finished. Where ctx has ended, or d was asked,
+// they are drained first. Then it stops them in reverse order, each after the one
+// behind it has ended. The result is what made them stop and
 // all that went wrong while they did; nil where ctx ended and all went well.
 //
 // A part that does not stop is abandoned with an error after StopTimeout: the
 // process is about to end, and says why it was not clean.
-func runParts(ctx context.Context, logger *slog.Logger, parts []part) error {
+func runParts(ctx context.Context, logger *slog.Logger, d *drain, parts []part) error {
+	d.mind(parts)
 	base := context.WithoutCancel(ctx)
 	ended := make(chan *runningPart, len(parts)) // has room for all: no part waits here
 	running := make([]*runningPart, 0, len(parts))
@@ -62,7 +70,7 @@ func runParts(ctx context.Context, logger *slog.Logger, parts []part) error {
 	}
 
 	var errs []error
-	first := waitForEnd(ctx, running, ended)
+	first := d.wait(ctx, ended)
 	if first != nil && first.err != nil {
 		errs = append(errs, first.err)
 	}
@@ -93,28 +101,14 @@ func runParts(ctx context.Context, logger *slog.Logger, parts []part) error {
 // reasonOf says why a process stops.
 func reasonOf(ctx context.Context, first *runningPart) string {
 	switch {
+	case first == nil && ctx.Err() == nil:
+		return drainRequest
 	case first == nil:
 		return context.Cause(ctx).Error()
 	case first.err != nil:
 		return first.err.Error()
 	}
 	return first.name + " has finished"
-}
-
-// waitForEnd returns the part whose end ends the process, or nil where ctx did.
-func waitForEnd(ctx context.Context, running []*runningPart, ended <-chan *runningPart) *runningPart {
-	for range running {
-		select {
-		case <-ctx.Done():
-			return nil
-		case r := <-ended:
-			if r.err != nil || r.last {
-				return r
-			}
-		}
-	}
-	<-ctx.Done() // all have finished and none of them was the last
-	return nil
 }
 
 // runPart runs and closes p. A panic becomes its error, so that the others stop

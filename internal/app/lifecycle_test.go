@@ -29,6 +29,11 @@ func (r *record) add(format string, args ...any) {
 	r.lines = append(r.lines, fmt.Sprintf(format, args...))
 }
 
+// runTest runs parts that nobody asks to drain.
+func runTest(ctx context.Context, logger *slog.Logger, parts []part) error {
+	return runParts(ctx, logger, newDrain(logger), parts)
+}
+
 // worker runs until stopped, takes a second to stop, and then ends with err.
 func (r *record) worker(name string, err error) part {
 	return part{name: name, run: func(ctx context.Context) error {
@@ -51,7 +56,7 @@ func TestPartsStopInReverseOneAfterTheOther(t *testing.T) {
 		var r record
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Hour, cancel)
-		err := runParts(ctx, slog.New(slog.DiscardHandler), []part{
+		err := runTest(ctx, slog.New(slog.DiscardHandler), []part{
 			r.worker("bus", nil), r.worker("monitor", nil), r.worker("gateway", nil),
 			{name: "done early", run: func(context.Context) error { return nil }},
 		})
@@ -73,7 +78,7 @@ func TestFirstFailureStopsAllAndStandsFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r record
 		errBus, errGateway := errors.New("disk full"), errors.New("sockets left")
-		err := runParts(t.Context(), slog.New(slog.DiscardHandler), []part{
+		err := runTest(t.Context(), slog.New(slog.DiscardHandler), []part{
 			{name: "bus", run: func(context.Context) error { time.Sleep(time.Minute); return errBus }},
 			r.worker("gateway", errGateway),
 		})
@@ -86,7 +91,7 @@ func TestFirstFailureStopsAllAndStandsFirst(t *testing.T) {
 func TestLastPartEndsTheProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r record
-		err := runParts(t.Context(), slog.New(slog.DiscardHandler), []part{
+		err := runTest(t.Context(), slog.New(slog.DiscardHandler), []part{
 			r.worker("bus", nil),
 			{name: "feed", last: true, run: func(context.Context) error { return nil }},
 		})
@@ -100,7 +105,7 @@ func TestPanicIsThatPartsError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r record
 		var out strings.Builder
-		err := runParts(t.Context(), slog.New(slog.NewTextHandler(&out, nil)), []part{
+		err := runTest(t.Context(), slog.New(slog.NewTextHandler(&out, nil)), []part{
 			r.worker("bus", nil),
 			{name: "feed", run: func(context.Context) error { panic("oh") }, close: func() error { r.add("close feed"); return nil }},
 		})
@@ -122,7 +127,7 @@ func TestPartThatDoesNotStopIsNamed(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		began := time.Now()
-		err := runParts(ctx, slog.New(slog.DiscardHandler), []part{
+		err := runTest(ctx, slog.New(slog.DiscardHandler), []part{
 			{name: "bus", run: func(ctx context.Context) error { <-ctx.Done(); return nil }},
 			{name: "gateway", run: func(context.Context) error { <-release; return nil }},
 		})

@@ -33,6 +33,7 @@ type MonitorConfig struct {
 	Admin   string // Auto, Off or an address
 	Replica string // name in logs; empty means HOSTNAME:PORT
 	Bus     BusConfig
+	Grace   time.Duration // from the beginning of a drain to the end of all streams
 }
 
 // MonitorTLS secures the gRPC services. Its zero value leaves them in the clear.
@@ -92,7 +93,7 @@ func Monitor(ctx context.Context, p Process, c MonitorConfig) error {
 		if err != nil {
 			return err
 		}
-		if err := b.monitor(js, l, c.Replica, secured...); err != nil {
+		if err := b.monitor(js, l, c.Replica, c.Grace, secured...); err != nil {
 			return err
 		}
 		return b.say("The Market Monitor serves gRPC on %s\n%s", l.Addr(), adminLine(admin))
@@ -100,7 +101,7 @@ func Monitor(ctx context.Context, p Process, c MonitorConfig) error {
 }
 
 // monitor adds a Market Monitor over the bus, and the gRPC server in front of it.
-func (b *builder) monitor(js *bus.JetStream, l net.Listener, replica string, opts ...grpc.ServerOption) error {
+func (b *builder) monitor(js *bus.JetStream, l net.Listener, replica string, grace time.Duration, opts ...grpc.ServerOption) error {
 	if replica == "" {
 		replica = replicaName(l.Addr())
 	}
@@ -123,7 +124,7 @@ func (b *builder) monitor(js *bus.JetStream, l net.Listener, replica string, opt
 		err := srv.Serve(ctx, l)
 		in.Wait()
 		return err
-	}})
+	}, drain: func(ctx context.Context) { srv.Drain(ctx, grace) }, within: grace})
 	b.checks = append(b.checks, obs.Check{Name: "monitor", Ready: func() error {
 		switch s := m.Status(); {
 		case !s.Serving:

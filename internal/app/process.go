@@ -75,6 +75,7 @@ type builder struct {
 	registry *prometheus.Registry
 	checks   []obs.Check
 	admins   []func(*http.ServeMux) // what the parts add to the admin listener
+	drain    *drain
 	parts    []part
 	opened   []io.Closer // in order; handed over to parts by build's success
 }
@@ -87,7 +88,11 @@ func newBuilder(p Process) (*builder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &builder{Process: p, registry: reg}, nil
+	d := newDrain(p.Logger)
+	return &builder{
+		Process: p, registry: reg, drain: d,
+		checks: []obs.Check{{Name: "drain", Ready: d.ready}}, admins: []func(*http.ServeMux){d.admin},
+	}, nil
 }
 
 // run runs what build makes, or closes what it had opened when it failed.
@@ -98,7 +103,7 @@ func (b *builder) run(ctx context.Context, build func(ctx context.Context) error
 		}
 		return err
 	}
-	return runParts(ctx, b.Logger, b.parts)
+	return runParts(ctx, b.Logger, b.drain, b.parts)
 }
 
 // owns notes what must be closed where building fails later. A part that runs

@@ -53,7 +53,7 @@ func Up(ctx context.Context, p Process, c UpConfig) error {
 		if err != nil {
 			return err
 		}
-		if err := b.monitor(js, services, ""); err != nil {
+		if err := b.monitor(js, services, "", 0); err != nil {
 			return err
 		}
 		if c.Source != nil {

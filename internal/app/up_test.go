@@ -147,7 +147,7 @@ func TestUpBringsSimulatedPricesToASocketAndEndsPolitely(t *testing.T) {
 	}
 	ready, _ := io.ReadAll(resp.Body)
 	_ = resp.Body.Close()
-	if want := "ok: bus\nok: monitor\nok: upstream\n"; string(ready) != want {
+	if want := "ok: drain\nok: bus\nok: monitor\nok: upstream\n"; string(ready) != want {
 		t.Errorf("readyz: %q, want %q", ready, want)
 	}
 	http.DefaultClient.CloseIdleConnections()

@@ -40,6 +40,7 @@ type root struct {
 	Watch    watchCmd   `cmd:"" help:"Watch prices in the terminal."`
 	Key      keyCmd     `cmd:"" help:"Make, list or revoke API keys."`
 	Session  sessionCmd `cmd:"" help:"List clients' sessions, or revoke a user."`
+	Drain    drainCmd   `cmd:"" help:"Take a process out of service: move its clients to others."`
 	Token    tokenCmd   `cmd:"" help:"Print a JSON Web Token for development."`
 	Bench    benchCmd   `cmd:"" help:"Put load on a gateway and measure what arrives."`
 	Settings configCmd  `cmd:"" help:"Check or print the configuration." name:"config"`

@@ -92,7 +92,7 @@ type limitFlags struct {
 	MaxMessage     byteSize      `default:"16KiB" help:"Greatest message from a client."                                              placeholder:"SIZE"`
 	CommandRate    int           `default:"10"    help:"Commands that a client may send a second."                                    placeholder:"N"`
 	CommandBurst   int           `default:"20"    help:"Commands that a client may send at once."                                     placeholder:"N"`
-	MaxAge         time.Duration `default:"0s"    help:"Age at which a socket is closed, so that the client reconnects; 0 is never."  placeholder:"TIME"`
+	MaxAge         time.Duration `default:"24h"   help:"Age at which a socket is closed, a fifth more or less; its client is told before, and moves. 0 is never." placeholder:"TIME"`
 	PingEvery      time.Duration `default:"20s"   help:"Time between WebSocket pings."                                                placeholder:"TIME"`
 	PeerTimeout    time.Duration `default:"60s"   help:"A client that is silent for so long is gone."                                 placeholder:"TIME"`
 	HeartbeatEvery time.Duration `default:"15s"   help:"Time between heartbeats in the native protocol, where no data flows."         placeholder:"TIME"`

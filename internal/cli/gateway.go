@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"time"
+
 	"github.com/lzstock/lzstock/internal/app"
 	"github.com/lzstock/lzstock/internal/upstream"
 )
@@ -9,12 +11,15 @@ import (
 type gatewayCmd struct {
 	edgeFlags
 	adminFlags
-	Monitor     []string `default:"127.0.0.1:7000" help:"Monitors to get prices from; where one fails, the next is tried." placeholder:"HOST:PORT"`
-	MonitorTls  bool     `group:"Monitor:" help:"Reach the monitors by TLS; the other flags of this group mean it as well."`
-	MonitorCa   string   `group:"Monitor:" help:"Certificates to trust in place of the system's, PEM." placeholder:"FILE"`
-	MonitorCert string   `group:"Monitor:" help:"This gateway's certificate, PEM." placeholder:"FILE"`
-	MonitorKey  string   `group:"Monitor:" help:"Its key, PEM." placeholder:"FILE"`
-	MonitorName string   `group:"Monitor:" help:"Name that the monitors' certificates must have, in place of the address." placeholder:"NAME"`
+	DrainGrace  time.Duration `default:"5s"  help:"From a stop signal, or lzstock drain, to the first client that is told to move: as long as load balancers take to notice." placeholder:"TIME"`
+	DrainWindow time.Duration `default:"30s" help:"In which all sockets end then, one after the other; 0 ends them all at once, without notice." placeholder:"TIME"`
+	ReusePort   bool          `help:"Let another process listen on the same address: it takes over when this one is stopped. Both want this flag."`
+	Monitor     []string      `default:"127.0.0.1:7000" help:"Monitors to get prices from; where one fails, the next is tried." placeholder:"HOST:PORT"`
+	MonitorTls  bool          `group:"Monitor:" help:"Reach the monitors by TLS; the other flags of this group mean it as well."`
+	MonitorCa   string        `group:"Monitor:" help:"Certificates to trust in place of the system's, PEM." placeholder:"FILE"`
+	MonitorCert string        `group:"Monitor:" help:"This gateway's certificate, PEM." placeholder:"FILE"`
+	MonitorKey  string        `group:"Monitor:" help:"Its key, PEM." placeholder:"FILE"`
+	MonitorName string        `group:"Monitor:" help:"Name that the monitors' certificates must have, in place of the address." placeholder:"NAME"`
 	natsFlags   `group:"Session store:"`
 	limitFlags  `group:"Limits:"`
 }
@@ -35,6 +40,10 @@ func (c gatewayCmd) Run(p *process) error {
 	}
 	limits := c.limits()
 	limits.AddressSockets = c.AddressSockets
+	if limits.DrainGrace, limits.DrainWindow, err = drainTimes(c.DrainGrace, c.DrainWindow); err != nil {
+		return err
+	}
+	edge.ReusePort = c.ReusePort
 	return app.Gateway(p.ctx, p.app(), app.GatewayConfig{
 		Edge: edge, Admin: c.Admin, Monitors: c.Monitor, Upstream: c.upstream(), Gateway: limits,
 	})

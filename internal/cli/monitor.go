@@ -1,6 +1,10 @@
 package cli
 
-import "github.com/lzstock/lzstock/internal/app"
+import (
+	"time"
+
+	"github.com/lzstock/lzstock/internal/app"
+)
 
 // monitorCmd is `lzstock monitor`.
 type monitorCmd struct {
@@ -9,7 +13,8 @@ type monitorCmd struct {
 	GrpcKey      string `help:"The certificate's key, PEM." placeholder:"FILE"`
 	GrpcClientCa string `help:"Certificates that sign those of callers, PEM; with it, nobody else may call." placeholder:"FILE"`
 	adminFlags
-	Replica string `help:"Name of this monitor in logs; by default HOSTNAME:PORT." placeholder:"NAME"`
+	DrainGrace time.Duration `default:"2s" help:"From a stop signal, or lzstock drain, to the end of all streams: as long as load balancers take to notice." placeholder:"TIME"`
+	Replica    string        `help:"Name of this monitor in logs; by default HOSTNAME:PORT." placeholder:"NAME"`
 	externalBus
 }
 
@@ -25,7 +30,11 @@ func (monitorCmd) Help() string {
 
 // Run runs a Market Monitor.
 func (c monitorCmd) Run(p *process) error {
+	grace, _, err := drainTimes(c.DrainGrace, 0)
+	if err != nil {
+		return err
+	}
 	return app.Monitor(p.ctx, p.app(), app.MonitorConfig{
-		GRPC: c.Grpc, TLS: app.MonitorTLS{TLS: app.TLS{CertFile: c.GrpcCert, KeyFile: c.GrpcKey}, ClientCA: c.GrpcClientCa}, Admin: c.Admin, Replica: c.Replica, Bus: c.bus(),
+		GRPC: c.Grpc, TLS: app.MonitorTLS{TLS: app.TLS{CertFile: c.GrpcCert, KeyFile: c.GrpcKey}, ClientCA: c.GrpcClientCa}, Admin: c.Admin, Replica: c.Replica, Bus: c.bus(), Grace: grace,
 	})
 }

@@ -29,7 +29,12 @@ type gatewayAdmin struct {
 
 // call asks the gateway's admin listener.
 func (g gatewayAdmin) call(ctx context.Context, method, path string, query url.Values) (*http.Response, error) {
-	base := g.Admin
+	return askAdmin(ctx, "gateway", g.Admin, method, path, query)
+}
+
+// askAdmin asks the admin listener of a process, whose name is for errors.
+func askAdmin(ctx context.Context, name, addr, method, path string, query url.Values) (*http.Response, error) {
+	base := addr
 	if !strings.Contains(base, "://") {
 		base = "http://" + base
 	}
@@ -40,12 +45,12 @@ func (g gatewayAdmin) call(ctx context.Context, method, path string, query url.V
 	req.Header.Set(gateway.AdminHeader, "cli")
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("ask the gateway: %w", err)
+		return nil, fmt.Errorf("ask the %s: %w", name, err)
 	}
 	if resp.StatusCode != http.StatusOK {
 		defer resp.Body.Close()
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10)) // what could be read has to do
-		return nil, fmt.Errorf("the gateway's admin listener answered %s: %s", resp.Status, strings.TrimSpace(string(text)))
+		return nil, fmt.Errorf("the %s's admin listener answered %s: %s", name, resp.Status, strings.TrimSpace(string(text)))
 	}
 	return resp, nil
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"time"
 
 	"github.com/lzstock/lzstock/internal/app"
 	"github.com/lzstock/lzstock/internal/bus"
@@ -11,13 +12,15 @@ import (
 type upCmd struct {
 	edgeFlags
 	adminFlags
-	Grpc       string `default:"auto" help:"Where publishers and other services reach the monitor by gRPC; auto is 127.0.0.1:7000 or, where that is taken, a free port." placeholder:"ADDR"`
-	Source     source `default:"sim" help:"Where prices come from: sim, sim?seed=1&symbols=100&rate=2000, tape:FILE?speed=60&loop=true, or none to publish them yourself." placeholder:"SOURCE"`
-	Nats       string `group:"Bus:" help:"External NATS servers with JetStream, separated by commas; without, the bus runs in this process." placeholder:"URL"`
-	Data       string `group:"Bus:" help:"Folder where the bus of this process keeps its events; without, they are in memory and end with it." placeholder:"DIR"`
-	NatsListen string `group:"Bus:" help:"Where other processes reach the bus of this one, without authentication; without, they do not." placeholder:"ADDR"`
-	natsFlags  `group:"Bus:"`
-	limitFlags `group:"Limits:"`
+	Grpc        string        `default:"auto" help:"Where publishers and other services reach the monitor by gRPC; auto is 127.0.0.1:7000 or, where that is taken, a free port." placeholder:"ADDR"`
+	Source      source        `default:"sim" help:"Where prices come from: sim, sim?seed=1&symbols=100&rate=2000, tape:FILE?speed=60&loop=true, or none to publish them yourself." placeholder:"SOURCE"`
+	DrainGrace  time.Duration `default:"0s" help:"From a stop signal, or lzstock drain, to the first client that is told to move." placeholder:"TIME"`
+	DrainWindow time.Duration `default:"0s" help:"In which all sockets end then, one after the other; 0 ends them all at once, without notice." placeholder:"TIME"`
+	Nats        string        `group:"Bus:" help:"External NATS servers with JetStream, separated by commas; without, the bus runs in this process." placeholder:"URL"`
+	Data        string        `group:"Bus:" help:"Folder where the bus of this process keeps its events; without, they are in memory and end with it." placeholder:"DIR"`
+	NatsListen  string        `group:"Bus:" help:"Where other processes reach the bus of this one, without authentication; without, they do not." placeholder:"ADDR"`
+	natsFlags   `group:"Bus:"`
+	limitFlags  `group:"Limits:"`
 }
 
 // Help is shown behind the flags.
@@ -44,6 +47,9 @@ func (c upCmd) Run(p *process) error {
 	}
 	limits := c.limits()
 	limits.AddressSockets = c.AddressSockets
+	if limits.DrainGrace, limits.DrainWindow, err = drainTimes(c.DrainGrace, c.DrainWindow); err != nil {
+		return err
+	}
 	return app.Up(p.ctx, p.app(), app.UpConfig{
 		Edge: edge, Admin: c.Admin, GRPC: c.Grpc, Source: c.Source.Source,
 		Bus: app.BusConfig{

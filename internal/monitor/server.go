@@ -35,6 +35,7 @@ type Server struct {
 	monitor *Monitor
 	grpc    *grpc.Server
 	grace   time.Duration
+	ending  sync.Once
 	stopped chan struct{}
 }
 
@@ -79,6 +80,23 @@ func (m *Monitor) Register(r grpc.ServiceRegistrar) {
 	pb.RegisterMarketMonitorServer(r, &service{Monitor: m})
 }
 
+// Drain takes the server out of service while Serve goes on: the health service
+// says NOT_SERVING at once; after the grace, streams end with UNAVAILABLE, so that
+// gateways and publishers move, and so do those that come later. It returns then,
+// or with ctx.
+func (s *Server) Drain(ctx context.Context, grace time.Duration) {
+	s.monitor.health.Shutdown()
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		s.endStreams()
+	case <-ctx.Done():
+	}
+}
+
+func (s *Server) endStreams() { s.ending.Do(func() { close(s.stopped) }) }
+
 // Serve answers calls on lis, which it closes, until ctx ends. Then streams end
 // with UNAVAILABLE, calls in hand may end within the grace, and the rest is cut
 // off. It returns nil after that, and an error where lis failed before. It is
@@ -92,7 +110,7 @@ func (s *Server) Serve(ctx context.Context, lis net.Listener) error {
 	case <-ctx.Done():
 	case err = <-failed:
 	}
-	close(s.stopped)
+	s.endStreams()
 	cut := time.AfterFunc(s.grace, s.grpc.Stop)
 	s.grpc.GracefulStop()
 	cut.Stop()
