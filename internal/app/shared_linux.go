@@ -37,6 +37,7 @@ func listenShared(ctx context.Context, addr string, log *slog.Logger) (*sharedPo
 	lc := net.ListenConfig{KeepAlive: -1, Control: func(_, _ string, c syscall.RawConn) error {
 		return control(c, func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) })
 	}}
+	lc.SetMultipathTCP(false) // its listeners take no filter
 	l, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
 		return nil, sharedError(addr, err)
