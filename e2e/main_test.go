@@ -89,7 +89,8 @@ func spawn(t *testing.T, stdin io.Reader, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, name: args[0], cmd: exec.Command(binary, args...), out: &output{}, done: make(chan struct{})}
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = stdin, p.out, p.out
-	p.cmd.Env = append(os.Environ(), "GORACE=halt_on_error=0 exitcode=66")
+	p.cmd.Env = append(os.Environ(), "GORACE=halt_on_error=0 exitcode=66",
+		"LZSTOCK_DRAIN_GRACE=0s", "LZSTOCK_DRAIN_WINDOW=0s") // tests that are about drains say otherwise
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -68,7 +68,7 @@ func serve(ctx context.Context, o options, dir string) (*gateway, error) {
 	for _, args := range [][]string{
 		{"up", "--listen", addrs[2], "--grpc", addrs[3], "--admin", addrs[4], "--source", source},
 		append([]string{
-			"gateway", "--listen", g.addr, "--admin", g.admin, "--monitor", addrs[3], "--auth", "keys", "--auth-keys", keysFile(dir),
+			"gateway", "--drain-grace", "0s", "--drain-window", "0s", "--listen", g.addr, "--admin", g.admin, "--monitor", addrs[3], "--auth", "keys", "--auth-keys", keysFile(dir),
 			"--user-sockets", "0",
 		}, o.more...),
 	} {
