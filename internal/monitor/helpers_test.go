@@ -52,6 +52,7 @@ type fixture struct {
 	t       *testing.T
 	bus     *bus.Memory
 	monitor *monitor.Monitor
+	server  *monitor.Server
 	client  pb.MarketMonitorClient
 	conn    *grpc.ClientConn
 	stop    func()
@@ -84,7 +85,7 @@ func begin(t *testing.T, log monitor.Log, cfg monitor.Config, opts ...memnet.Opt
 		}
 	})
 	conn := dial(t, l)
-	f := &fixture{t: t, monitor: m, conn: conn, client: pb.NewMarketMonitorClient(conn)}
+	f := &fixture{t: t, monitor: m, server: server, conn: conn, client: pb.NewMarketMonitorClient(conn)}
 	f.stop = sync.OnceFunc(func() {
 		cancel(errTestOver)
 		wg.Wait()
