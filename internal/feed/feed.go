@@ -95,7 +95,7 @@ func (f *Feed) playSim(ctx context.Context, opts sim.Options) error {
 	if err != nil {
 		return err
 	}
-	p := newPlayer(f, 1)
+	p := newPlayer(ctx, f, 1)
 	defer p.close()
 	p.origin = start
 	for {
@@ -107,7 +107,7 @@ func (f *Feed) playSim(ctx context.Context, opts sim.Options) error {
 }
 
 func (f *Feed) playTape(ctx context.Context, t *Tape) error {
-	p := newPlayer(f, t.Speed)
+	p := newPlayer(ctx, f, t.Speed)
 	defer p.close()
 	var shift time.Duration
 	for {

@@ -3,6 +3,7 @@ package feed
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/lzstock/lzstock/market"
@@ -11,6 +12,10 @@ import (
 // slice is the least time for which a player sleeps: what becomes due meanwhile
 // goes out together.
 const slice = time.Millisecond
+
+// lastGiving is how long what was read may take to be given on once the feed is to
+// stop.
+const lastGiving = time.Second
 
 // player gives events to the publisher when they are due.
 type player struct {
@@ -23,19 +28,35 @@ type player struct {
 	now     time.Time // read last
 	due     time.Time // of the last event in pending
 	waiting []market.Event
+	giving  context.Context //nolint:containedctx // bounds what is given on: it ends a while after Run's
+	abandon context.CancelCauseFunc
+	unbind  func() bool
+	late    atomic.Pointer[time.Timer]
 	at      time.Duration // place in the source of the last event in waiting
 }
 
-func newPlayer(f *Feed, speed Speed) *player {
+func newPlayer(ctx context.Context, f *Feed, speed Speed) *player {
 	if speed == 0 {
 		speed = 1
 	}
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
-	return &player{f: f, speed: speed, timer: timer, waiting: make([]market.Event, 0, market.BatchLimit)}
+	p := &player{f: f, speed: speed, timer: timer, waiting: make([]market.Event, 0, market.BatchLimit)}
+	p.giving, p.abandon = context.WithCancelCause(context.WithoutCancel(ctx))
+	p.unbind = context.AfterFunc(ctx, func() {
+		p.late.Store(time.AfterFunc(lastGiving, func() { p.abandon(context.Cause(ctx)) }))
+	})
+	return p
 }
 
-func (p *player) close() { p.timer.Stop() }
+func (p *player) close() {
+	p.timer.Stop()
+	p.unbind()
+	if late := p.late.Load(); late != nil {
+		late.Stop()
+	}
+	p.abandon(nil)
+}
 
 // play gives e on once it is due, together with others; at is its place in the
 // source.
@@ -86,15 +107,13 @@ func (p *player) await(ctx context.Context, at time.Time) error {
 	return nil
 }
 
-// flush gives on all that waits.
+// flush gives on all that waits, also where ctx has ended, which is its error then:
+// it was read from the source, and was due.
 func (p *player) flush(ctx context.Context) error {
-	if err := context.Cause(ctx); err != nil {
-		return err
-	}
 	if len(p.waiting) == 0 {
-		return nil
+		return context.Cause(ctx)
 	}
-	if err := p.f.cfg.Publisher.Add(ctx, p.waiting...); err != nil {
+	if err := p.f.cfg.Publisher.Add(p.giving, p.waiting...); err != nil {
 		return orCause(ctx, fmt.Errorf("publish: %w", err))
 	}
 	p.now = time.Now()
@@ -105,5 +124,5 @@ func (p *player) flush(ctx context.Context) error {
 	p.f.stats.played(p.now, p.waiting, p.at, lag)
 	clear(p.waiting)
 	p.waiting = p.waiting[:0]
-	return nil
+	return context.Cause(ctx)
 }
