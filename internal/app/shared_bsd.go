@@ -31,4 +31,4 @@ func listenShared(ctx context.Context, addr string, _ *slog.Logger) (*sharedPort
 }
 
 // handover reports that another process may be there: these systems do not tell.
-func (p *sharedPort) handover() bool { return true }
+func (p *sharedPort) handover(context.Context) bool { return true }

@@ -108,16 +108,16 @@ func (p *sharedPort) others() ([]string, error) {
 
 // handover has the other process get all new connections, and reports whether
 // there is one.
-func (p *sharedPort) handover() bool {
+func (p *sharedPort) handover(ctx context.Context) bool {
 	others, err := p.others()
 	switch {
 	case err != nil:
-		p.log.LogAttrs(context.Background(), slog.LevelWarn, "who else listens is not known: no handover", slog.Any("error", err))
+		p.log.LogAttrs(ctx, slog.LevelWarn, "who else listens is not known: no handover", slog.Any("error", err))
 		return false
 	case len(others) == 0:
 		return false
 	case len(others) > 1:
-		p.log.LogAttrs(context.Background(), slog.LevelWarn, "more than one other process listens: a connection that comes when this one closes may be lost",
+		p.log.LogAttrs(ctx, slog.LevelWarn, "more than one other process listens: a connection that comes when this one closes may be lost",
 			slog.Int("others", len(others)))
 		return true
 	}
@@ -129,7 +129,7 @@ func (p *sharedPort) handover() bool {
 	if err := control(p.raw, func(fd int) error {
 		return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_CBPF, &unix.SockFprog{Len: 1, Filter: &filter[0]})
 	}); err != nil {
-		p.log.LogAttrs(context.Background(), slog.LevelWarn, "new connections cannot be turned to the other process: one that comes when this one closes may be lost", slog.Any("error", err))
+		p.log.LogAttrs(ctx, slog.LevelWarn, "new connections cannot be turned to the other process: one that comes when this one closes may be lost", slog.Any("error", err))
 	}
 	return true
 }

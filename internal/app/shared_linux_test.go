@@ -34,7 +34,7 @@ func TestHandoverOfAPort(t *testing.T) {
 		t.Fatal(err)
 	}
 	addr := first.l.Addr().String()
-	if first.handover() {
+	if first.handover(t.Context()) {
 		t.Error("a handover to nobody")
 	}
 	if _, err := listen(t.Context(), "listen", addr, ""); err == nil {
@@ -51,7 +51,7 @@ func TestHandoverOfAPort(t *testing.T) {
 	// all has leaving hand over, and checks that staying alone is connected to.
 	all := func(name string, leaving, staying *sharedPort) {
 		t.Helper()
-		if !leaving.handover() {
+		if !leaving.handover(t.Context()) {
 			t.Fatalf("%s: nobody is there: %s", name, out.String())
 		}
 		var wg sync.WaitGroup
@@ -96,7 +96,7 @@ func TestHandoverOfAPort(t *testing.T) {
 		t.Fatal(err)
 	}
 	second = join()
-	first.handover()
+	first.handover(t.Context())
 	_ = first.l.Close()
 	all("one after the other", second, join())
 	if out.Len() > 0 {

@@ -18,4 +18,4 @@ func listenShared(context.Context, string, *slog.Logger) (*sharedPort, error) {
 	return nil, errors.New("--reuse-port: " + runtime.GOOS + " cannot share a port; start without it")
 }
 
-func (p *sharedPort) handover() bool { return false }
+func (p *sharedPort) handover(context.Context) bool { return false }

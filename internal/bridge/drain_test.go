@@ -58,6 +58,7 @@ func (p *peer) listen(leave func(told bool) bool) *life {
 }
 
 func (l *life) text(t *testing.T, payload []byte) {
+	t.Helper()
 	list, err := wire.DecodeFrame(wire.JSON, payload)
 	if err != nil {
 		t.Error(err)

@@ -113,7 +113,7 @@ func (p *player) flush(ctx context.Context) error {
 	if len(p.waiting) == 0 {
 		return context.Cause(ctx)
 	}
-	if err := p.f.cfg.Publisher.Add(p.giving, p.waiting...); err != nil {
+	if err := p.f.cfg.Publisher.Add(p.giving, p.waiting...); err != nil { //nolint:contextcheck // it outlives ctx by a second
 		return orCause(ctx, fmt.Errorf("publish: %w", err))
 	}
 	p.now = time.Now()

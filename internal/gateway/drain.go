@@ -76,7 +76,7 @@ func (g *Gateway) Left() int { return g.bridges.Left() }
 func (g *Gateway) Drain(ctx context.Context) {
 	begun := time.Now()
 	run := bridge.Drain{Window: g.cfg.DrainWindow}
-	handover := g.cfg.Handover != nil && g.cfg.Handover()
+	handover := g.cfg.Handover != nil && g.cfg.Handover(ctx)
 	if handover {
 		run.Least = handing
 		g.turn(doorHanding)

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"sync"
@@ -29,11 +30,11 @@ func (ho *house) drain() (took <-chan time.Duration) {
 	return done
 }
 
-// nextBut is next without messages that hold a text.
-func (c *client) nextBut(text string) string {
+// nextButHeartbeats is next without heartbeats.
+func (c *client) nextButHeartbeats() string {
 	c.t.Helper()
 	for {
-		if got := c.next(); !strings.Contains(got, text) {
+		if got := c.next(); !strings.Contains(got, `"T":"hb"`) {
 			return got
 		}
 	}
@@ -66,17 +67,17 @@ func TestDrain(t *testing.T) {
 		}
 		ho.publish(tradeOf("AAPL", 1), tradeOf("MSFT", 1))
 		c.expect(`"q":1`)
-		got := c.nextBut(`"T":"hb"`)
+		got := c.nextButHeartbeats()
 		if after := time.Since(begin); after < 5*time.Second || after > 16*time.Second || !strings.Contains(got, `[{"T":"reconnect","reason":"drain","delay_ms":`) || !strings.Contains(got, `"deadline_ms":10000,"since":"7-2"}]`) {
 			t.Errorf("after %s: %s", time.Since(begin), got)
 		}
 		told := time.Now()
 		time.Sleep(9 * time.Second)
 		ho.publish(tradeOf("AAPL", 2))
-		if got := c.nextBut(`"T":"hb"`); !strings.Contains(got, `"q":3,"pq":1`) {
+		if got := c.nextButHeartbeats(); !strings.Contains(got, `"q":3,"pq":1`) {
 			t.Errorf("behind the notice: %s", got)
 		}
-		if got := c.nextBut(`"T":"hb"`); got != "close 4200" || time.Since(told) != 10*time.Second {
+		if got := c.nextButHeartbeats(); got != "close 4200" || time.Since(told) != 10*time.Second {
 			t.Errorf("%s, %s after the notice", got, time.Since(told))
 		}
 		if got := s.next(); got != "close 1001" {
@@ -167,7 +168,7 @@ func TestStopDuringADrain(t *testing.T) {
 func TestHandover(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		there := true
-		ho := newHouse(t, Config{DrainWindow: 9 * time.Second, Handover: func() bool { return there }})
+		ho := newHouse(t, Config{DrainWindow: 9 * time.Second, Handover: func(context.Context) bool { return there }})
 		c := ho.dial("/v1/stream")
 		c.expect(`connected`)
 		took := ho.drain()
@@ -204,8 +205,8 @@ func TestSocketsDrawTheirAge(t *testing.T) {
 				t.Errorf("age %s", age)
 			}
 			ages[age] = true
-			c.nextBut(`"T":"hb"`) // the notice
-			got := c.nextBut(`"T":"hb"`)
+			c.nextButHeartbeats() // the notice
+			got := c.nextButHeartbeats()
 			if lived := time.Since(begin).Truncate(time.Millisecond); got != "close 4201" || lived != age {
 				t.Errorf("%s after %s, want %s", got, lived, age)
 			}

@@ -68,8 +68,10 @@ type Config struct {
 	StopTimeout   time.Duration // for the end of all sockets; 0 means 4 s
 	DrainGrace    time.Duration // from the beginning of a drain to its first notice
 	DrainWindow   time.Duration // in which a drain ends all sockets; 0: it leaves them to the end of Run
-	Handover      func() bool   // has another process take the new connections, and reports whether there is one; nil: there is none
-	Poller        poll.Poller   // holds the sockets; nil means the system's best
+	// Handover has another process take the new connections, and reports whether
+	// there is one; nil: there is none.
+	Handover func(ctx context.Context) bool
+	Poller   poll.Poller // holds the sockets; nil means the system's best
 }
 
 func (c Config) withDefaults() (Config, error) {
