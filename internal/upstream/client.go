@@ -41,7 +41,6 @@ type Client struct {
 	logger   *slog.Logger
 	metrics  *metrics
 	dial     []grpc.DialOption
-	scheme   string
 	interest *interest
 	in       chan happening
 	monitor  atomic.Pointer[pb.MarketMonitorClient] // of the stream that goes on; nil while there is none
@@ -56,12 +55,14 @@ type Client struct {
 	session   *session        // nil while there is none
 	topics    map[market.Topic]*topic
 	wild      [market.NumChannels]bool // the channel's "*" is carried
-	floors    map[market.Topic]market.Seq
-	highest   market.Seq // of floors
+	places    map[market.Topic]*place  // of what is carried, "*" spelt out
+	holes     map[market.Topic]*place  // those where something is missing
 	adds      []market.Topic
 	drops     []market.Topic
 	requestID uint64
+	ticked    time.Time // when supervise looked last
 	lostSince time.Time // zero while the session is sound
+	used      used      // the last session that was of use
 	told      market.Feed
 	failing   map[string]string // by monitor, the reason that was logged last, while it goes on
 }
@@ -83,13 +84,15 @@ func New(cfg Config, sink Sink, logger *slog.Logger, registry prometheus.Registe
 		return nil, errors.New("upstream: a sink is needed")
 	}
 	c := &Client{
-		cfg: cfg, sink: sink, logger: logger, interest: newInterest(), in: make(chan happening, 64), replays: make(chan struct{}, replaysAtOnce),
-		topics: map[market.Topic]*topic{}, floors: map[market.Topic]market.Seq{}, failing: map[string]string{},
+		cfg: cfg, sink: sink, logger: logger, interest: newInterest(), in: make(chan happening, 64),
+		replays: make(chan struct{}, replaysAtOnce),
+		topics:  map[market.Topic]*topic{}, places: map[market.Topic]*place{}, holes: map[market.Topic]*place{},
+		failing: map[string]string{},
 	}
 	if c.logger == nil {
 		c.logger = slog.New(slog.DiscardHandler)
 	}
-	if c.dial, c.scheme, err = c.cfg.dialOptions(logger); err != nil {
+	if c.dial, err = c.cfg.dialOptions(logger); err != nil {
 		return nil, err
 	}
 	if c.metrics, err = newMetrics(registry); err != nil {
@@ -141,7 +144,7 @@ func (c *Client) Run(ctx context.Context) error {
 	defer connector.Wait()
 	defer cancel()
 	connector.Go(func() { c.connect(inner) })
-	c.lostSince = time.Now()
+	c.lostSince, c.ticked = time.Now(), time.Now()
 	if err := c.loop(ctx); err != nil {
 		if why := context.Cause(ctx); why != nil {
 			return why
@@ -185,15 +188,20 @@ func (c *Client) loop(ctx context.Context) error {
 // supervise drops what has lingered long enough, and gives up a silent stream.
 func (c *Client) supervise(ctx context.Context) error {
 	now := time.Now()
-	if s := c.session; s != nil && s.welcomed && !s.ended && c.silentFor(now) >= c.cfg.Abandon {
-		s.ended = true
-		s.end(errSilent)
+	// Where this process itself stood still, what came meanwhile is read first.
+	awake := now.Sub(c.ticked) < c.cfg.Silence
+	c.ticked = now
+	if s := c.session; s != nil && s.welcomed && !s.ended && awake {
+		limit := c.cfg.Switch
+		if s.alone {
+			limit = c.cfg.Abandon
+		}
+		if c.silentFor(now) >= limit {
+			c.giveUp(s, errSilent)
+		}
 	}
 	c.want() // before anything of it expires
-	gone := c.interest.expire(now.Add(-c.cfg.Linger), now, func(t market.Topic) bool {
-		known := c.topics[t]
-		return known != nil && known.asked && !known.carried
-	})
+	gone := c.interest.expire(now.Add(-c.cfg.Linger), now, c.unanswered)
 	if len(gone) == 0 {
 		return nil
 	}
@@ -202,13 +210,26 @@ func (c *Client) supervise(ctx context.Context) error {
 			c.drops = append(c.drops, t)
 		}
 		delete(c.topics, t)
-		delete(c.floors, t)
-		if t.Symbol == market.AllSymbols {
-			c.wild[t.Channel] = false
-		}
+	}
+	for _, t := range gone {
+		c.drop(t)
 	}
 	c.metrics.topics.Set(float64(len(c.topics)))
 	return c.sink.Forget(ctx, gone)
+}
+
+// unanswered reports whether an answer about the topic is under way, or, of "*", about
+// any of its channel.
+func (c *Client) unanswered(t market.Topic) bool {
+	if t.Symbol == market.AllSymbols {
+		for other, known := range c.topics {
+			if other.Channel == t.Channel && known.asked && !known.carried {
+				return true
+			}
+		}
+	}
+	known := c.topics[t]
+	return known != nil && known.asked && !known.carried
 }
 
 // silentFor tells for how long nothing came, 0 while something waits to be
@@ -227,7 +248,7 @@ func (c *Client) review(ctx context.Context, now time.Time) error {
 	switch {
 	case s == nil || !s.synced.Load():
 		if c.lostSince.IsZero() {
-			c.lostSince = now
+			c.lostSince = c.used.heard
 		}
 	case c.silentFor(now) > c.cfg.Silence:
 		c.lostSince = s.heard
@@ -238,6 +259,10 @@ func (c *Client) review(ctx context.Context, now time.Time) error {
 	up := 1.0
 	if !c.lostSince.IsZero() {
 		up = 0
+		if c.told.State == market.FeedLive && c.told.Epoch == c.at.Epoch && now.Sub(c.lostSince) <= c.cfg.Silence {
+			c.metrics.connected.Set(up)
+			return nil // what was told last is not old yet, and the next monitor may be quick
+		}
 		feed = market.Feed{State: market.FeedStale, Since: c.lostSince.UTC()}
 		if down := c.lostSince.Add(c.cfg.Down); !down.After(now) {
 			feed = market.Feed{State: market.FeedDown, Since: down.UTC()}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -19,22 +20,28 @@ import (
 
 // Config configures a Client. Only Monitors has no default.
 type Config struct {
-	// Monitors are the addresses, host:port, of monitors that answer alike. The
-	// first is tried first, the next one when it fails.
+	// Monitors are monitors that answer alike, each HOST:PORT, which may be written
+	// dns:///HOST:PORT. A host is looked up anew before each round of attempts, and
+	// each of its addresses is a monitor of its own. They are tried in random order.
 	Monitors []string
 	// TLS secures the connection; nil means that it is not secured.
 	TLS *TLS
 
 	Linger     time.Duration // from a topic's last release to its drop; 5 s by default
 	Silence    time.Duration // without a message, after which the feed is stale; 750 ms by default
-	Abandon    time.Duration // without a message, after which the stream is given up; 3 s by default
+	Switch     time.Duration // without a message, after which another monitor is tried; 1 s by default
+	Abandon    time.Duration // the same, where there is no other monitor; 3 s by default
 	Down       time.Duration // without a live stream, after which the feed is down; 10 s by default
-	Welcome    time.Duration // for connecting and the first message; 3 s by default
+	Welcome    time.Duration // for connecting and the first message, longer after failures; 750 ms by default
+	Rebalance  time.Duration // on average, after which a random monitor is taken; 15 min by default
 	BackoffMin time.Duration // the first wait is at most so long; 100 ms by default
 	BackoffMax time.Duration // and no wait is longer; 5 s by default
 
 	// Dial connects; nil means TCP.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
+	// Lookup gives the addresses of a host; nil means the system's resolver or,
+	// where Dial is set, that names need none.
+	Lookup func(ctx context.Context, host string) ([]string, error)
 }
 
 // TLS says whom to trust, and who we are. Its zero value trusts the system's
@@ -51,8 +58,8 @@ func (c Config) withDefaults() (Config, error) {
 		return c, errors.New("upstream: no monitor is given: want at least one host:port")
 	}
 	for _, m := range c.Monitors {
-		if host, port, err := net.SplitHostPort(m); err != nil || host == "" || port == "" {
-			return c, fmt.Errorf("upstream: monitor %q: want host:port", m)
+		if host, port, err := net.SplitHostPort(strings.TrimPrefix(m, dnsScheme)); err != nil || host == "" || port == "" {
+			return c, fmt.Errorf("upstream: monitor %q: want host:port or %shost:port", m, dnsScheme)
 		}
 	}
 	for _, d := range []struct {
@@ -62,9 +69,11 @@ func (c Config) withDefaults() (Config, error) {
 	}{
 		{"linger", &c.Linger, 5 * time.Second},
 		{"silence", &c.Silence, 750 * time.Millisecond},
+		{"switch", &c.Switch, time.Second},
 		{"abandon", &c.Abandon, 3 * time.Second},
 		{"down", &c.Down, 10 * time.Second},
-		{"welcome", &c.Welcome, 3 * time.Second},
+		{"welcome", &c.Welcome, 750 * time.Millisecond},
+		{"rebalance", &c.Rebalance, 15 * time.Minute},
 		{"least backoff", &c.BackoffMin, 100 * time.Millisecond},
 		{"greatest backoff", &c.BackoffMax, 5 * time.Second},
 	} {
@@ -75,9 +84,9 @@ func (c Config) withDefaults() (Config, error) {
 			*d.value = d.usual
 		}
 	}
-	if c.Abandon < c.Silence || c.BackoffMax < c.BackoffMin {
-		return c, fmt.Errorf("upstream: abandon %s must not be below silence %s, nor the greatest backoff %s below the least %s",
-			c.Abandon, c.Silence, c.BackoffMax, c.BackoffMin)
+	if c.Switch < c.Silence || c.Abandon < c.Silence || c.BackoffMax < c.BackoffMin {
+		return c, fmt.Errorf("upstream: switch %s and abandon %s must not be below silence %s, nor the greatest backoff %s below the least %s",
+			c.Switch, c.Abandon, c.Silence, c.BackoffMax, c.BackoffMin)
 	}
 	return c, nil
 }
@@ -88,17 +97,17 @@ const (
 	maxMessage       = 64 << 20 // snapshots of all symbols come in few messages
 )
 
-// dialOptions gives what a connection needs, and the scheme of its target.
-func (c *Config) dialOptions(log *slog.Logger) (opts []grpc.DialOption, scheme string, err error) {
+// dialOptions gives what a connection needs.
+func (c *Config) dialOptions(log *slog.Logger) ([]grpc.DialOption, error) {
 	creds := insecure.NewCredentials()
 	if c.TLS != nil {
 		config, err := c.TLS.config(log)
 		if err != nil {
-			return nil, "", fmt.Errorf("upstream: %w", err)
+			return nil, fmt.Errorf("upstream: %w", err)
 		}
 		creds = credentials.NewTLS(config)
 	}
-	opts = []grpc.DialOption{
+	opts := []grpc.DialOption{
 		grpc.WithTransportCredentials(creds),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
@@ -107,9 +116,9 @@ func (c *Config) dialOptions(log *slog.Logger) (opts []grpc.DialOption, scheme s
 		grpc.WithDisableRetry(),
 	}
 	if c.Dial != nil {
-		return append(opts, grpc.WithContextDialer(c.Dial)), "passthrough:///", nil
+		opts = append(opts, grpc.WithContextDialer(c.Dial))
 	}
-	return opts, "dns:///", nil
+	return opts, nil
 }
 
 func (t *TLS) config(log *slog.Logger) (*tls.Config, error) {

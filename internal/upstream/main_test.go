@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"slices"
 	"strings"
@@ -12,6 +13,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/keepalive"
 
@@ -129,6 +132,7 @@ type watch struct {
 	requests chan *pb.WatchRequest
 	end      chan error
 	mu       sync.Mutex // of Send
+	last     map[market.Topic]market.Seq
 	silent   bool
 }
 
@@ -138,9 +142,12 @@ func startMonitor() *monitor {
 	return m
 }
 
-func (m *monitor) start() {
+func (m *monitor) start(services ...func(*grpc.Server)) {
 	m.listener, m.server = memnet.Listen(), grpc.NewServer(grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second}))
 	pb.RegisterMarketMonitorServer(m.server, m)
+	for _, register := range services {
+		register(m.server)
+	}
 	m.served.Go(func() { _ = m.server.Serve(m.listener) })
 }
 
@@ -154,7 +161,7 @@ func (m *monitor) Watch(stream grpc.BidiStreamingServer[pb.WatchRequest, pb.Watc
 	if m.refuse != nil {
 		return m.refuse
 	}
-	w := &watch{stream: stream, requests: make(chan *pb.WatchRequest, 100), end: make(chan error, 1)}
+	w := &watch{stream: stream, requests: make(chan *pb.WatchRequest, 100), end: make(chan error, 1), last: map[market.Topic]market.Seq{}}
 	m.served.Go(func() { // Recv fails when Watch has returned
 		for {
 			r, err := stream.Recv()
@@ -190,12 +197,23 @@ func (w *watch) feed(s pb.FeedState_State) {
 }
 
 func (w *watch) snapshots(topics []market.Topic, events ...market.Event) {
+	for _, e := range events {
+		w.last[e.Topic()] = e.Seq
+	}
 	w.send(&pb.WatchResponse{Kind: &pb.WatchResponse_Snapshots{Snapshots: &pb.Snapshots{
 		Topics: marketpb.Topics(topics), Events: marketpb.Events(events),
 	}}})
 }
 
+// batch sends live events, each of which names the one before it, as a monitor does,
+// unless the test says otherwise.
 func (w *watch) batch(events ...market.Event) {
+	for i := range events {
+		if e := &events[i]; e.Prev == 0 {
+			e.Prev = w.last[e.Topic()]
+		}
+		w.last[events[i].Topic()] = events[i].Seq
+	}
 	w.send(&pb.WatchResponse{Kind: &pb.WatchResponse_Batch{Batch: &pb.EventBatch{Events: marketpb.Events(events)}}})
 }
 
@@ -213,6 +231,9 @@ func (w *watch) gap(reason pb.Gap_Reason, from, to market.Position, topics ...ma
 	w.send(&pb.WatchResponse{Kind: &pb.WatchResponse_Gap{Gap: &pb.Gap{
 		Reason: reason, From: marketpb.Position(from), To: marketpb.Position(to), Topics: marketpb.Topics(topics),
 	}}})
+	for _, t := range topics {
+		delete(w.last, t)
+	}
 }
 
 // world is a client between monitors and a recorder, in a bubble.
@@ -221,27 +242,40 @@ type world struct {
 	monitors map[string]*monitor
 	client   *upstream.Client
 	sink     *recorder
+	registry *prometheus.Registry
 	at       market.Seq // what progress says
 	live     []*watch   // these send progress
+	tasks    sync.WaitGroup
+	ctx      context.Context //nolint:containedctx // of the bubble
+
+	conns map[string][]*memnet.Conn // that the client dialled
+	dead  map[string]bool           // packets to it vanish
 }
 
 // inBubble runs a client of the monitors a:1, b:1 and so on.
 func inBubble(t *testing.T, monitors int, do func(w *world)) {
 	t.Helper()
+	inBubbleWith(t, monitors, upstream.Config{}, do)
+}
+
+func inBubbleWith(t *testing.T, monitors int, cfg upstream.Config, do func(w *world)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, monitors: map[string]*monitor{}, sink: &recorder{}}
-		cfg := upstream.Config{Dial: w.dial}
+		w := &world{t: t, monitors: map[string]*monitor{}, sink: &recorder{}, registry: prometheus.NewRegistry()}
+		cfg := cfg
+		cfg.Dial = w.dial
 		for i := range monitors {
 			name := fmt.Sprintf("%c:1", 'a'+i)
 			cfg.Monitors = append(cfg.Monitors, name)
 			w.monitors[name] = startMonitor()
 		}
 		var err error
-		w.client, err = upstream.New(cfg, w.sink, nil, nil)
+		w.client, err = upstream.New(cfg, w.sink, slog.New(slog.NewTextHandler(t.Output(), nil)), w.registry)
 		must(t, err)
 		why := errors.New("the test is over")
 		ctx, cancel := context.WithCancelCause(t.Context())
-		var wg sync.WaitGroup
+		w.ctx = ctx
+		wg := &w.tasks
 		wg.Go(func() {
 			if err := w.client.Run(ctx); !errors.Is(err, why) && !errors.Is(err, w.sink.fail) {
 				t.Errorf("Run: %v, want %v", err, why)
@@ -260,7 +294,120 @@ func inBubble(t *testing.T, monitors int, do func(w *world)) {
 }
 
 func (w *world) dial(ctx context.Context, addr string) (net.Conn, error) {
-	return w.monitors[addr].listener.DialContext(ctx, "", addr)
+	w.sink.mu.Lock()
+	dead, m := w.dead[addr], w.monitors[addr]
+	w.sink.mu.Unlock()
+	if dead {
+		<-ctx.Done()
+		return nil, context.Cause(ctx)
+	}
+	conn, err := m.listener.DialContext(ctx, "", addr)
+	if err != nil {
+		return nil, err
+	}
+	w.sink.mu.Lock()
+	defer w.sink.mu.Unlock()
+	if w.conns == nil {
+		w.conns = map[string][]*memnet.Conn{}
+	}
+	w.conns[addr] = append(w.conns[addr], conn.(*memnet.Conn))
+	return conn, nil
+}
+
+// cut has all packets from and to a monitor vanish.
+func (w *world) cut(addr string) {
+	w.sink.mu.Lock()
+	defer w.sink.mu.Unlock()
+	if w.dead == nil {
+		w.dead = map[string]bool{}
+	}
+	w.dead[addr] = true
+	for _, c := range w.conns[addr] {
+		c.Stall()
+	}
+}
+
+// serve has the monitor answer by itself: topics have no value, and what is resumed
+// has missed nothing.
+func (w *world) serve(name string) {
+	w.tasks.Go(func() {
+		for {
+			select {
+			case s := <-w.monitors[name].streams:
+				w.tasks.Go(func() { w.answer(s) })
+			case <-w.ctx.Done():
+				return
+			}
+		}
+	})
+}
+
+func (w *world) answer(s *watch) {
+	w.sink.mu.Lock()
+	at := w.at
+	w.live = append(w.live, s)
+	w.sink.mu.Unlock()
+	s.welcome(epoch, at)
+	s.feed(pb.FeedState_STATE_LIVE)
+	for {
+		select {
+		case r := <-s.requests:
+			if add, err := marketpb.FromTopics(r.GetAdd()); err == nil && r.GetSince() == nil && len(add) > 0 {
+				s.snapshots(add)
+			}
+			s.added(r.GetId())
+		case <-s.stream.Context().Done():
+			return
+		case <-w.ctx.Done():
+			return
+		}
+	}
+}
+
+// inUse gives the address of the monitor that the metrics name; empty: none.
+func (w *world) inUse() string {
+	w.t.Helper()
+	for _, f := range w.gather("lzstock_upstream_monitor") {
+		return f.GetLabel()[0].GetValue()
+	}
+	return ""
+}
+
+// count gives a counter's value, by its one label.
+func (w *world) count(name, label string) float64 {
+	w.t.Helper()
+	for _, f := range w.gather(name) {
+		if f.GetLabel()[0].GetValue() == label {
+			return f.GetCounter().GetValue()
+		}
+	}
+	return 0
+}
+
+func (w *world) gather(name string) []*dto.Metric {
+	w.t.Helper()
+	families, err := w.registry.Gather()
+	must(w.t, err)
+	for _, f := range families {
+		if f.GetName() == name {
+			return f.GetMetric()
+		}
+	}
+	return nil
+}
+
+// within waits until something holds, and gives how long that took.
+func (w *world) within(limit time.Duration, what string, holds func() bool) time.Duration {
+	w.t.Helper()
+	begun := time.Now()
+	for !holds() {
+		if time.Since(begun) > limit {
+			w.t.Fatalf("not within %s: %s", limit, what)
+		}
+		time.Sleep(10 * time.Millisecond)
+		synctest.Wait()
+	}
+	return time.Since(begun)
 }
 
 // breathe sends progress every 250 ms on the streams that are live.
@@ -300,10 +447,37 @@ func (w *world) next(name string) *watch {
 	}
 }
 
+// any waits for a stream to whichever monitor, and gives its name.
+func (w *world) any() (string, *watch) {
+	w.t.Helper()
+	for range 60 * 1000 {
+		for name, m := range w.monitors {
+			select {
+			case s := <-m.streams:
+				if s.stream.Context().Err() == nil {
+					return name, s
+				}
+			default:
+			}
+		}
+		time.Sleep(time.Millisecond)
+	}
+	w.t.Fatal("no stream came")
+	return "", nil
+}
+
+// other names the second one of two monitors.
+func other(name string) string { return map[string]string{"a:1": "b:1", "b:1": "a:1"}[name] }
+
 // open waits for a stream and welcomes it.
 func (w *world) open(name string, at market.Seq) *watch {
 	w.t.Helper()
-	s := w.next(name)
+	return w.hello(w.next(name), at)
+}
+
+// hello welcomes a stream.
+func (w *world) hello(s *watch, at market.Seq) *watch {
+	w.t.Helper()
 	w.sink.mu.Lock()
 	w.at = at
 	w.live = append(w.live, s)

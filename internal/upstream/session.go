@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,30 +18,52 @@ import (
 	"github.com/lzstock/lzstock/market"
 )
 
-// Reasons of ours to end a stream. Their texts are metric labels.
+// Reasons of ours to end a stream, or not to begin one. Their texts are metric
+// labels.
 var (
-	errSilent    = errors.New("silent")
-	errNoWelcome = errors.New("no_welcome")
-	errProtocol  = errors.New("protocol")
-	errFirst     = fmt.Errorf("%w: the welcome must be the first message, and the only one", errProtocol)
+	errUnresolved = errors.New("unresolved")
+	errNotServing = errors.New("not_serving")
+	errNoWelcome  = errors.New("no_welcome")
+	errBehind     = errors.New("behind")
+	errSilent     = errors.New("silent")
+	errHole       = errors.New("hole")
+	errMoved      = errors.New("rebalanced")
+	errProtocol   = errors.New("protocol")
+	errFirst      = fmt.Errorf("%w: the welcome must be the first message, and the only one", errProtocol)
 )
 
 // session is one attempt to watch one monitor, from dialling to the end.
 type session struct {
-	monitor string
-	end     context.CancelCauseFunc
-	out     chan *pb.WatchRequest // what the sender sends next
-	synced  atomic.Bool           // it has been of use
+	id       uint64
+	monitor  string // its address
+	target   target
+	last     bool          // of its round: no other monitor is untried
+	alone    bool          // there is no other monitor
+	patience time.Duration // until it is welcomed
+	started  time.Time
+	end      context.CancelCauseFunc
+	out      chan *pb.WatchRequest // what the sender sends next
+	synced   atomic.Bool           // it has been of use
+	next     string                // where to go next; empty: anywhere
 
 	// Owned by the upstream goroutine.
 	heard    time.Time // when the last message was handled
 	welcomed bool
 	asked    bool                // for all that is wanted
 	begun    time.Time           // when it was welcomed
+	since    market.Seq          // where it was asked to go on
+	ahead    market.Seq          // how far some topics have come while initial is not answered
 	feed     market.Feed         // the monitor's word; State 0 before it came
 	queue    []*pb.WatchRequest  // to be sent first
 	initial  map[uint64]struct{} // requests to be answered before the session is synced
 	ended    bool
+}
+
+func newSession(m target, id uint64) *session {
+	return &session{
+		id: id, monitor: m.addr, target: m, started: time.Now(),
+		out: make(chan *pb.WatchRequest, 1), initial: map[uint64]struct{}{},
+	}
 }
 
 // happening is what a session tells the upstream goroutine. One field is set
@@ -63,38 +84,6 @@ type message struct {
 	topics []market.Topic
 }
 
-// connect watches one monitor after the other until ctx ends.
-func (c *Client) connect(ctx context.Context) {
-	failures := 0
-	for i := 0; ctx.Err() == nil; i++ {
-		s := &session{monitor: c.cfg.Monitors[i%len(c.cfg.Monitors)], out: make(chan *pb.WatchRequest, 1), initial: map[uint64]struct{}{}}
-		start := time.Now()
-		err := c.watch(ctx, s)
-		if !c.tell(ctx, happening{session: s, closed: err}) {
-			return
-		}
-		if s.synced.Load() && time.Since(start) >= c.cfg.BackoffMax {
-			failures = 0
-		}
-		wait := time.NewTimer(c.backoff(failures))
-		select {
-		case <-wait.C:
-		case <-ctx.Done():
-			wait.Stop()
-		}
-		failures++
-	}
-}
-
-// backoff gives a random time, whose limit doubles with each failure.
-func (c *Client) backoff(failures int) time.Duration {
-	limit := c.cfg.BackoffMax
-	if d := c.cfg.BackoffMin << min(failures, 16); d < limit {
-		limit = d
-	}
-	return rand.N(limit) + time.Millisecond
-}
-
 func (c *Client) tell(ctx context.Context, h happening) bool {
 	select {
 	case c.in <- h:
@@ -105,42 +94,48 @@ func (c *Client) tell(ctx context.Context, h happening) bool {
 }
 
 // watch holds one stream until it ends, and says why it did.
-func (c *Client) watch(parent context.Context, s *session) error {
-	conn, err := grpc.NewClient(c.scheme+s.monitor, c.dial...)
+func (n *connector) watch(parent context.Context, s *session) error {
+	conn, done, err := n.open(s.target)
 	if err != nil {
 		return fmt.Errorf("make the connection: %w", err)
 	}
-	defer func() { _ = conn.Close() }() // fails where it was closed before, and nobody else does
+	defer done()
 	ctx, cancel := context.WithCancelCause(parent)
 	defer cancel(nil)
 	s.end = cancel
-	patience := time.AfterFunc(c.cfg.Welcome, func() { cancel(errNoWelcome) })
+	patience := time.AfterFunc(s.patience, func() { cancel(errNoWelcome) })
 	defer patience.Stop()
-	monitor := pb.NewMarketMonitorClient(conn)
-	err = c.exchange(ctx, s, monitor, func() {
-		if patience.Stop() {
-			c.monitor.Store(&monitor)
-		}
-	})
-	c.monitor.Store(nil)
+	if err = serving(ctx, conn); err == nil {
+		monitor := pb.NewMarketMonitorClient(conn)
+		err = n.exchange(ctx, s, monitor, func() {
+			if patience.Stop() {
+				n.monitor.Store(&monitor)
+			}
+		})
+		n.monitor.Store(nil)
+	}
 	if why := context.Cause(ctx); why != nil {
 		return why
 	}
 	return err
 }
 
-// exchange receives until the stream ends, and has a second task send.
-func (c *Client) exchange(ctx context.Context, s *session, monitor pb.MarketMonitorClient, first func()) error {
+// exchange receives until the stream ends, and has other tasks send, and look for
+// another monitor from time to time.
+func (n *connector) exchange(ctx context.Context, s *session, monitor pb.MarketMonitorClient, first func()) error {
 	ctx, cancel := context.WithCancel(ctx)
-	var sender sync.WaitGroup
-	defer sender.Wait()
+	var others sync.WaitGroup
+	defer others.Wait()
 	defer cancel()
 	stream, err := monitor.Watch(ctx, reading())
 	if err != nil {
 		return err
 	}
-	sender.Go(func() { c.send(ctx, s, stream) })
-	if !c.tell(ctx, happening{session: s, opened: true}) {
+	others.Go(func() { n.send(ctx, s, stream) })
+	if !s.alone {
+		others.Go(func() { n.rebalance(ctx, s) })
+	}
+	if !n.tell(ctx, happening{session: s, opened: true}) {
 		return context.Cause(ctx)
 	}
 	for {
@@ -152,7 +147,7 @@ func (c *Client) exchange(ctx context.Context, s *session, monitor pb.MarketMoni
 		if err := m.decode(); err != nil {
 			return err
 		}
-		if !c.tell(ctx, happening{session: s, message: m}) {
+		if !n.tell(ctx, happening{session: s, message: m}) {
 			return context.Cause(ctx)
 		}
 	}
@@ -219,7 +214,9 @@ func (m *message) decode() error {
 
 // reasonOf gives the metric's label for the end of a session.
 func reasonOf(err error) string {
-	for _, own := range []error{errSilent, errNoWelcome, errProtocol} {
+	for _, own := range []error{
+		errUnresolved, errNotServing, errNoWelcome, errBehind, errSilent, errHole, errMoved, errProtocol,
+	} {
 		if errors.Is(err, own) {
 			return own.Error()
 		}

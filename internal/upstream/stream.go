@@ -11,6 +11,10 @@ import (
 	"github.com/lzstock/lzstock/market"
 )
 
+// catchUp is how long a monitor that has not read so far as we have is waited for
+// while another one is untried. A sound one tells its progress in 250 ms.
+const catchUp = 200 * time.Millisecond
+
 // handle does what follows from a happening. Its errors are the sink's.
 func (c *Client) handle(ctx context.Context, h happening) error {
 	s := h.session
@@ -23,8 +27,18 @@ func (c *Client) handle(ctx context.Context, h happening) error {
 	case !s.ended: // else it was under way when the session was given up
 		err = c.receive(ctx, s, h.message)
 		s.heard = time.Now() // not before: while the sink is slow nothing else is heard
+		if s.synced.Load() {
+			c.used.heard = s.heard
+		}
 	}
 	return err
+}
+
+// used is what is known of the last session that was of use.
+type used struct {
+	monitor string
+	heard   time.Time // when its last message was handled; zero: there was none yet
+	reason  string    // why it ended
 }
 
 // closed makes the state ready for the next session.
@@ -36,9 +50,20 @@ func (c *Client) closed(ctx context.Context, s *session, err error) {
 	for _, t := range c.topics {
 		t.asked = false
 	}
-	c.troubled(fmt.Errorf("%s: %w", s.monitor, err))
 	reason := reasonOf(err)
 	c.metrics.reconnects.WithLabelValues(reason).Inc()
+	if s.synced.Load() {
+		c.used.reason = reason
+		c.metrics.monitor.DeleteLabelValues(s.monitor)
+	}
+	if reason == errMoved.Error() {
+		c.logger.LogAttrs(ctx, slog.LevelInfo, "moving to another monitor", slog.String("monitor", s.monitor), slog.String("to", s.next))
+		return
+	}
+	if s.monitor != "" {
+		err = fmt.Errorf("%s: %w", s.monitor, err)
+	}
+	c.troubled(err)
 	level := slog.LevelDebug
 	if c.failing[s.monitor] != reason {
 		c.failing[s.monitor], level = reason, slog.LevelWarn
@@ -47,26 +72,28 @@ func (c *Client) closed(ctx context.Context, s *session, err error) {
 		slog.String("reason", reason), slog.Any("error", err))
 }
 
-// protocol gives a session up that breaks the rules.
-func (c *Client) protocol(s *session, err error) {
+// giveUp ends a session: nothing of it counts any more.
+func (c *Client) giveUp(s *session, why error) {
 	s.ended = true
-	s.end(err)
+	s.end(why)
 }
 
 func (c *Client) receive(ctx context.Context, s *session, m *message) error {
 	if _, is := m.GetKind().(*pb.WatchResponse_Welcome); is == s.welcomed {
-		c.protocol(s, errFirst)
+		c.giveUp(s, errFirst)
 		return nil
 	}
 	switch k := m.GetKind().(type) {
 	case *pb.WatchResponse_Welcome:
 		return c.welcome(ctx, s, k.Welcome)
 	case *pb.WatchResponse_Snapshots:
-		return c.snapshots(ctx, m)
+		return c.snapshots(ctx, s, m)
 	case *pb.WatchResponse_Batch:
-		return c.batch(ctx, m.events)
+		return c.batch(ctx, s, m.events)
 	case *pb.WatchResponse_Added:
-		delete(s.initial, k.Added.GetId())
+		if delete(s.initial, k.Added.GetId()); len(s.initial) == 0 {
+			c.advance(s.ahead)
+		}
 		c.sync(ctx, s)
 	case *pb.WatchResponse_Gap:
 		return c.gap(ctx, k.Gap, m.topics)
@@ -100,34 +127,56 @@ func (c *Client) progress(ctx context.Context, s *session, p market.Position) er
 	return nil
 }
 
-// begin asks for all that is wanted: what was carried goes on where it ended. A
-// replica that has not read so far yet is waited for, since what it sends would
-// be old; one that does not come so far, because its bus has lost events, is
-// taken as it is.
+// behind reports whether a monitor at start has not read so far as we have: what it
+// sends would be old. So is what an older stream holds.
+func (c *Client) behind(start market.Position) bool {
+	return start.Epoch < c.at.Epoch || start.Epoch == c.at.Epoch && start.Seq.Batch() < c.at.Seq.Batch()
+}
+
+// settleFor reports whether a monitor that is behind is taken as it is, because its
+// bus has lost events and there is no better one. Until then it is waited for: for as
+// long as it takes to see whether it catches up, where another one can be tried.
+func (c *Client) settleFor(s *session) bool {
+	waited := time.Since(s.begun)
+	switch {
+	case s.alone:
+		return waited >= c.cfg.Down
+	case !s.last && waited >= catchUp, s.last && waited >= c.cfg.Switch && time.Since(c.lostSince) < c.cfg.Down:
+		c.giveUp(s, errBehind)
+		return false
+	}
+	return s.last && waited >= c.cfg.Switch
+}
+
+// begin asks for all that is wanted: what was carried goes on where it ended.
 func (c *Client) begin(ctx context.Context, s *session, start market.Position) error {
 	since := c.at
-	if start.Epoch == since.Epoch && start.Seq.Batch() < since.Seq.Batch() {
-		if time.Since(s.begun) < c.cfg.Down {
+	if c.behind(start) {
+		if !c.settleFor(s) {
 			return nil
 		}
-		if err := c.lose(ctx, market.Gap{Reason: market.GapExpired, From: since, To: start}); err != nil {
-			return err
+		if start.Epoch == since.Epoch {
+			if err := c.lose(ctx, market.Gap{Reason: market.GapExpired, From: since, To: start}); err != nil {
+				return err
+			}
+			c.move(start)
 		}
-		c.move(start)
 	}
 	c.want()
+	requests, drops := c.replay()
 	var resume, fresh []market.Topic
 	for t, known := range c.topics {
 		known.asked = true
-		if known.carried {
-			resume = append(resume, t)
-		} else {
+		switch {
+		case !known.carried:
 			fresh = append(fresh, t)
+		case c.holes[t] == nil:
+			resume = append(resume, t)
 		}
 	}
-	switch {
-	case len(resume) > 0 && since.Epoch == start.Epoch:
-	case len(resume) > 0: // the monitor announces the gap
+	switch again := len(resume)+len(requests) > 0; {
+	case again && since.Epoch == start.Epoch:
+	case again: // the monitor announces the gap
 		c.move(market.Position{Epoch: start.Epoch})
 	case since.Epoch != 0 && since.Epoch != start.Epoch:
 		c.move(start)
@@ -137,12 +186,13 @@ func (c *Client) begin(ctx context.Context, s *session, start market.Position) e
 	default:
 		c.move(start)
 	}
-	s.asked, c.adds, c.drops = true, nil, nil
-	// Two requests, because since is for all topics of one.
-	for _, r := range []*pb.WatchRequest{
-		{Add: marketpb.Topics(resume), Since: marketpb.Position(since)},
-		{Add: marketpb.Topics(fresh)},
-	} {
+	s.asked, s.since, c.adds, c.drops = true, c.at.Seq, nil, drops
+	// One request for what goes on and one for what begins, because since is for all
+	// topics of one.
+	requests = append(requests,
+		&pb.WatchRequest{Add: marketpb.Topics(resume), Since: marketpb.Position(since)},
+		&pb.WatchRequest{Add: marketpb.Topics(fresh)})
+	for _, r := range requests {
 		if len(r.GetAdd()) > 0 {
 			c.requestID++
 			r.Id = c.requestID
@@ -163,8 +213,8 @@ func (c *Client) lose(ctx context.Context, gap market.Gap) error {
 		}
 	}
 	clear(c.wild[:])
-	clear(c.floors)
-	c.highest = 0
+	c.forgetAll()
+	c.tellLost(ctx, gap)
 	return c.sink.Gap(ctx, gap)
 }
 
@@ -175,6 +225,15 @@ func (c *Client) sync(ctx context.Context, s *session) {
 	}
 	s.synced.Store(true)
 	clear(c.failing)
+	c.metrics.monitor.WithLabelValues(s.monitor).Set(1)
+	now := time.Now()
+	if !c.used.heard.IsZero() {
+		c.metrics.interruption.Observe(now.Sub(c.used.heard).Seconds())
+	}
+	if c.used.monitor != "" && c.used.monitor != s.monitor {
+		c.metrics.failovers.WithLabelValues(c.used.reason).Inc()
+	}
+	c.used = used{monitor: s.monitor, heard: now}
 	c.logger.LogAttrs(ctx, slog.LevelInfo, "resumed", slog.String("monitor", s.monitor), slog.Int("topics", len(c.topics)))
 }
 
@@ -235,16 +294,7 @@ func (c *Client) change() *pb.WatchRequest {
 	return &pb.WatchRequest{Id: c.requestID, Add: marketpb.Topics(adds), Drop: marketpb.Topics(drops)}
 }
 
-// carries reports whether the topic has its value, so that live events fit it.
-func (c *Client) carries(t market.Topic) bool {
-	if c.wild[t.Channel] {
-		return true
-	}
-	known := c.topics[t]
-	return known != nil && known.carried
-}
-
-func (c *Client) snapshots(ctx context.Context, m *message) error {
+func (c *Client) snapshots(ctx context.Context, s *session, m *message) error {
 	topics := m.topics[:0]
 	for _, t := range m.topics {
 		known := c.topics[t]
@@ -260,15 +310,16 @@ func (c *Client) snapshots(ctx context.Context, m *message) error {
 	events := m.events[:0]
 	for _, e := range m.events {
 		t := e.Topic()
-		if star := c.topics[market.Topic{Channel: t.Channel, Symbol: market.AllSymbols}]; !c.carries(t) && (star == nil || !star.asked) {
+		known, star := c.topics[t], c.topics[market.Topic{Channel: t.Channel, Symbol: market.AllSymbols}]
+		if (known == nil || !known.carried) && (star == nil || !star.asked) {
 			c.metrics.ignored.Inc()
 			continue
 		}
-		if e.Seq > c.at.Seq { // ahead of the live events, which must not repeat it
-			c.floors[t] = e.Seq
-			c.highest = max(c.highest, e.Seq)
-		}
+		c.value(s, t, e.Seq)
 		events = append(events, e)
+	}
+	for _, t := range topics {
+		c.valueless(s, t)
 	}
 	if len(topics)+len(events) == 0 {
 		return nil
@@ -276,60 +327,50 @@ func (c *Client) snapshots(ctx context.Context, m *message) error {
 	return c.sink.Replace(ctx, topics, events)
 }
 
-func (c *Client) batch(ctx context.Context, all []market.Event) error {
-	if len(all) == 0 {
-		return nil
-	}
-	events := all[:0]
-	for i := range all {
-		e := &all[i]
-		t := e.Topic()
-		if e.Seq <= c.at.Seq || !c.carries(t) || (len(c.floors) > 0 && e.Seq <= c.floors[t]) {
-			continue
-		}
-		events = append(events, *e)
-	}
-	if ignored := len(all) - len(events); ignored > 0 {
-		c.metrics.ignored.Add(float64(ignored))
-	}
-	last := all[len(all)-1].Seq
-	if len(events) > 0 {
-		c.metrics.events.Add(float64(len(events)))
-		if err := c.sink.Publish(ctx, events); err != nil {
-			return err
-		}
-	}
-	c.advance(last)
-	return nil
-}
-
 func (c *Client) gap(ctx context.Context, g *pb.Gap, topics []market.Topic) error {
 	gap := market.Gap{
 		Reason: market.GapReason(g.GetReason()), From: marketpb.FromPosition(g.GetFrom()), To: marketpb.FromPosition(g.GetTo()),
 	}
-	for _, t := range topics {
-		known := c.topics[t]
-		if known == nil && !c.wild[t.Channel] {
-			continue // dropped in the meantime
-		}
+	// What waited in the monitor is lost, too.
+	if gap.From.Epoch == c.at.Epoch && gap.From.Seq > c.at.Seq {
+		gap.From = c.at
+	}
+	if gap.Reason == market.GapEpoch {
+		c.move(gap.To)
+	}
+	for _, t := range c.spellOut(topics) {
 		gap.Topics = append(gap.Topics, t)
+		c.unknown(t)
 		// Values of another epoch are worth nothing. After an expired place the
 		// position still is before the gap, so that resuming would repeat it.
-		if known != nil && gap.Reason == market.GapEpoch {
+		if known := c.topics[t]; known != nil && gap.Reason == market.GapEpoch {
 			known.carried = false
 			if t.Symbol == market.AllSymbols {
 				c.wild[t.Channel] = false
 			}
 		}
 	}
-	if gap.Reason == market.GapEpoch {
-		c.move(gap.To)
-		clear(c.floors)
-		c.highest = 0
-	}
-	c.logger.LogAttrs(ctx, slog.LevelWarn, "events were lost", slog.String("reason", gap.Reason.String()),
-		slog.String("from", gap.From.String()), slog.String("to", gap.To.String()), slog.Int("topics", len(gap.Topics)))
+	c.tellLost(ctx, gap)
 	return c.sink.Gap(ctx, gap)
+}
+
+// spellOut gives those of a gap's topics that somebody wants. A monitor that has lost
+// events itself says "*".
+func (c *Client) spellOut(topics []market.Topic) (out []market.Topic) {
+	for _, t := range topics {
+		if c.topics[t] != nil || c.wild[t.Channel] { // else dropped in the meantime
+			out = append(out, t)
+		}
+		if t.Symbol != market.AllSymbols || c.wild[t.Channel] {
+			continue
+		}
+		for other := range c.topics {
+			if other.Channel == t.Channel && other != t {
+				out = append(out, other)
+			}
+		}
+	}
+	return out
 }
 
 // advance moves the position forward within its epoch.
@@ -338,18 +379,13 @@ func (c *Client) advance(seq market.Seq) {
 		return
 	}
 	c.at.Seq = seq
-	if len(c.floors) > 0 && seq >= c.highest {
-		clear(c.floors)
-		c.highest = 0
-	}
 	c.publishPosition()
 }
 
 // move sets the position, of another epoch or at the start.
 func (c *Client) move(p market.Position) {
 	if p.Epoch != c.at.Epoch {
-		clear(c.floors)
-		c.highest = 0
+		c.forgetAll()
 	}
 	c.at = p
 	c.publishPosition()
