@@ -44,13 +44,18 @@ func (e *engine) consume(ctx context.Context) error {
 		case m.Batch <= e.batch:
 			continue // read already
 		case m.Batch != e.batch+1:
-			e.holes++
+			if e.holes++; e.holes == 1 {
+				e.metrics.holes.WithLabelValues("noticed").Inc()
+			}
 			if e.holes <= holePatience {
 				return errHole
 			}
 			if err := e.lose(ctx, m.Batch-1); err != nil {
 				return err
 			}
+			e.metrics.holes.WithLabelValues("given_up").Inc()
+		case e.holes > 0:
+			e.metrics.holes.WithLabelValues("repaired").Inc()
 		}
 		e.holes = 0
 		if err := e.apply(ctx, &m); err != nil {

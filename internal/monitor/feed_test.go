@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -133,6 +134,24 @@ func TestNothingIsServedBeforeAllIsRead(t *testing.T) {
 	})
 }
 
+// holes writes out the counts of holes.
+func holes(t *testing.T, registry *prometheus.Registry) string {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, f := range families {
+		if f.GetName() == "lzstock_monitor_holes_total" {
+			for _, m := range f.GetMetric() {
+				out = append(out, fmt.Sprint(m.GetLabel()[0].GetValue(), " ", m.GetCounter().GetValue()))
+			}
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
 func TestHoleIsReadAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, lost := memory(), map[uint64]int{}
@@ -140,7 +159,8 @@ func TestHoleIsReadAgain(t *testing.T) {
 			lost[m.Batch]++
 			return m.Batch != 3 || lost[m.Batch] > 2 // the third batch comes at the third attempt
 		}
-		f := begin(t, log, monitor.Config{}).live()
+		registry := prometheus.NewRegistry()
+		f := begin(t, log, monitor.Config{Registry: registry}).live()
 		w := f.watch(&pb.WatchRequest{Id: 1, Add: topics(market.Trades, "A")})
 		w.take()
 		for i := range market.Price(6) {
@@ -154,6 +174,9 @@ func TestHoleIsReadAgain(t *testing.T) {
 		if diff := cmp.Diff([]market.Seq{256, 512, 768, 1024, 1280, 1536}, seqs); diff != "" || lost[3] < 3 {
 			t.Errorf("%s", diff)
 		}
+		if got := holes(t, registry); got != "given_up 0, noticed 1, repaired 1" {
+			t.Errorf("holes: %s", got)
+		}
 	})
 }
 
@@ -161,7 +184,8 @@ func TestHoleForGood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := memory()
 		log.mangle = func(m *monitor.Message) bool { return m.Batch != 3 }
-		f := begin(t, log, monitor.Config{}).live()
+		registry := prometheus.NewRegistry()
+		f := begin(t, log, monitor.Config{Registry: registry}).live()
 		w := f.watch(&pb.WatchRequest{Id: 1, Add: topics(market.Trades, "A")})
 		w.take()
 		for i := range market.Price(5) {
@@ -177,6 +201,9 @@ func TestHoleForGood(t *testing.T) {
 		}
 		if n := len(batched(all)); n != 4 || gap.GetFrom().GetSeq() != 512 || gap.GetTo().GetSeq() != 4*256-1 {
 			t.Errorf("%d events, %v", n, gap)
+		}
+		if got := holes(t, registry); got != "given_up 1, noticed 1, repaired 0" {
+			t.Errorf("holes: %s", got)
 		}
 	})
 }

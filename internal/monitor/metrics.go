@@ -16,6 +16,7 @@ type metrics struct {
 	position prometheus.Gauge
 	state    prometheus.Gauge
 	rereads  prometheus.Counter
+	holes    *prometheus.CounterVec
 	gaps     prometheus.Counter
 	lost     prometheus.Counter
 	late     prometheus.Counter
@@ -45,6 +46,7 @@ func newMetrics(registry prometheus.Registerer, m *Monitor) (*metrics, error) {
 		position: gauge("position", "The last place of the feed that has been read."),
 		state:    gauge("feed_state", "0 while starting, 1 live, 2 stale, 3 down."),
 		rereads:  counter("rereads_total", "Times that reading the bus ended and began again."),
+		holes:    prometheus.NewCounterVec(prometheus.CounterOpts(opts("holes_total", "Holes in the bus's sequence: noticed, repaired by reading again, given up.")), []string{"outcome"}),
 		gaps:     counter("gaps_total", "Times that events were no longer held when they were to be read."),
 		lost:     counter("lost_batches_total", "Batches that were no longer held when they were to be read."),
 		late:     counter("late_trades_total", "Trades too late to correct their minute bar."),
@@ -64,10 +66,13 @@ func newMetrics(registry prometheus.Registerer, m *Monitor) (*metrics, error) {
 		func() float64 { return float64(m.hubStats().Topics) })
 	var errs []error
 	for _, c := range []prometheus.Collector{
-		events, x.batches, x.position, x.state, x.rereads, x.gaps, x.lost, x.late, x.wild, x.back,
+		events, x.batches, x.position, x.state, x.rereads, x.holes, x.gaps, x.lost, x.late, x.wild, x.back,
 		x.saved, x.size, x.restored, x.streams, x.calls, merged, inbox, topics,
 	} {
 		errs = append(errs, registry.Register(c))
+	}
+	for _, outcome := range []string{"noticed", "repaired", "given_up"} {
+		x.holes.WithLabelValues(outcome) // so that 0 is seen
 	}
 	for _, c := range market.Channels() {
 		x.events[c] = events.WithLabelValues(c.String())

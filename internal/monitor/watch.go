@@ -140,12 +140,14 @@ func (w *watch) request(ctx context.Context, req *pb.WatchRequest) error {
 }
 
 // reach reports whether a place can be resumed from, as far as epoch and
-// progress tell. It waits a little where another replica was faster.
+// progress tell. It waits a little where another replica was faster. The place may
+// lie behind the last event of the batch that was read last: one that has given up
+// this batch says so.
 func (e *engine) reach(ctx context.Context, since market.Position) (bool, error) {
 	if since.Epoch != e.epoch {
 		return false, nil
 	}
-	for waited := time.Duration(0); since.Seq > e.position().Seq; waited += aheadPoll {
+	for waited := time.Duration(0); since.Seq.Batch() > e.position().Seq.Batch(); waited += aheadPoll {
 		if waited >= aheadPatience {
 			return false, nil
 		}

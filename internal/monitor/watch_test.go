@@ -262,6 +262,26 @@ func TestWatchRefuses(t *testing.T) {
 	})
 }
 
+// TestWatchResumeWithinABatch is a caller that comes from a replica which has given
+// up the batch that this one read last, and so says that it is read to its end.
+func TestWatchResumeWithinABatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := begin(t, memory(), monitor.Config{}).live()
+		publish(t, f.bus, trade("A", 0, 1))
+		f.live()
+		since := f.snapshots().GetPosition()
+		since.Seq += 100
+		w := f.watch(&pb.WatchRequest{Id: 1, Add: topics(market.Trades, "A"), Since: since})
+		if diff := cmp.Diff([]string{"welcome", "feed STATE_LIVE", "added 1"}, kinds(w.take())); diff != "" {
+			t.Error(diff)
+		}
+		publish(t, f.bus, trade("A", time.Second, 2))
+		if got := batched(w.take()); len(got) != 1 {
+			t.Errorf("%d events, want the one that is new", len(got))
+		}
+	})
+}
+
 func TestWatchResumeOfAnotherEpoch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := begin(t, memory(), monitor.Config{}).live()
