@@ -27,7 +27,7 @@ import (
 type GatewayConfig struct {
 	Edge     EdgeConfig
 	Admin    string        // Auto, Off or an address
-	Monitors []string      // HOST:PORT of monitors that answer alike
+	Monitors []string      // monitors that answer alike, each HOST:PORT or dns:///HOST:PORT
 	Upstream *upstream.TLS // nil: in the clear
 	Gateway  gateway.Config
 }
@@ -187,6 +187,8 @@ func (s *gatewaySink) ready(trouble error) error {
 		return fmt.Errorf("no monitor has answered yet: %w", trouble)
 	case !s.live.Load():
 		return errors.New("no monitor has answered yet")
+	case feed.State == market.FeedDown && trouble != nil:
+		return fmt.Errorf("the feed is down since %s: %w", feed.Since.Format(time.RFC3339), trouble)
 	case feed.State == market.FeedDown:
 		return fmt.Errorf("the feed is down since %s", feed.Since.Format(time.RFC3339))
 	}

@@ -45,7 +45,7 @@ func batches(tb testing.TB, wild bool) (c *Client, s *session, batch []market.Ev
 	for i := range topics {
 		t := market.Topic{Channel: market.Trades, Symbol: market.Symbol(fmt.Sprintf("S%d", i))}
 		c.topics[t] = &topic{asked: true, carried: true}
-		c.valueless(s, t)
+		c.valueless(t)
 	}
 	return c, s, batch, next
 }

@@ -54,9 +54,10 @@ type Client struct {
 	at        market.Position // all up to here was passed on
 	session   *session        // nil while there is none
 	topics    map[market.Topic]*topic
-	wild      [market.NumChannels]bool // the channel's "*" is carried
-	places    map[market.Topic]*place  // of what is carried, "*" spelt out
-	holes     map[market.Topic]*place  // those where something is missing
+	wild      [market.NumChannels]bool       // the channel's "*" is carried
+	wildFrom  [market.NumChannels]market.Seq // topics that "*" carries and that are not in places had nothing by then
+	places    map[market.Topic]*place        // of what is carried, "*" spelt out
+	holes     map[market.Topic]*place        // those where something is missing
 	adds      []market.Topic
 	drops     []market.Topic
 	requestID uint64

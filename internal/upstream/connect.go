@@ -20,16 +20,17 @@ import (
 type connector struct {
 	*Client
 	targets *targets
-	closing sync.WaitGroup // of connections, which may take seconds where the peer is silent
-	count   uint64         // of sessions
-	failed  int            // rounds in a row
-	wanted  string         // the address to try first in the next round
-	lost    string         // the address to try last
+	closing sync.WaitGroup  // of connections, which may take seconds where the peer is silent
+	count   uint64          // of sessions
+	failed  int             // rounds in a row without a lasting stream
+	vain    int             // rounds in a row without any stream of use
+	wanted  string          // the address to try first in the next round
+	shunned map[string]bool // the addresses that failed when they were tried last: they come last
 }
 
 // connect works until ctx ends.
 func (c *Client) connect(ctx context.Context) {
-	n := &connector{Client: c, targets: newTargets(&c.cfg)}
+	n := &connector{Client: c, targets: newTargets(&c.cfg), shunned: map[string]bool{}}
 	defer n.closing.Wait()
 	for ctx.Err() == nil {
 		if n.round(ctx) {
@@ -48,25 +49,30 @@ func (c *Client) connect(ctx context.Context) {
 // round tries each monitor once, and reports whether the next round may follow at
 // once: where a stream has lasted, and there is another monitor to go to.
 func (n *connector) round(ctx context.Context) bool {
-	limit, cancel := context.WithTimeout(ctx, n.patience())
+	patience := n.patience()
+	limit, cancel := context.WithTimeout(ctx, patience)
 	all, err := n.targets.all(limit)
 	cancel()
 	if err != nil && !n.tell(ctx, happening{session: &session{}, closed: err}) {
 		return false
 	}
-	list := order(all, n.wanted, n.lost)
-	n.wanted, n.lost = "", ""
+	list := order(all, n.wanted, n.shunned)
+	n.wanted = ""
+	n.vain++
 	for i, m := range list {
 		n.count++
 		s := newSession(m, n.count)
-		s.last, s.alone, s.patience = i == len(list)-1, len(list) == 1, n.patience()
+		s.last, s.alone, s.patience = i == len(list)-1, len(list) == 1, patience
 		err := n.watch(ctx, s)
 		if !n.tell(ctx, happening{session: s, closed: err}) {
 			return false
 		}
-		if s.next != "" || s.synced.Load() && time.Since(s.started) >= n.cfg.BackoffMax {
-			n.failed, n.wanted, n.lost = 0, s.next, m.addr
-			return !s.alone
+		if n.shunned[m.addr] = s.next == ""; s.synced.Load() {
+			n.vain = 0
+			if s.next != "" || time.Since(s.started) >= n.cfg.BackoffMax {
+				n.failed, n.wanted = 0, s.next
+				return !s.alone
+			}
 		}
 	}
 	return false
@@ -75,7 +81,7 @@ func (n *connector) round(ctx context.Context) bool {
 // patience is how long a monitor may take until it has welcomed us. It is short at
 // first, because another one may be well, and grows where none is.
 func (n *connector) patience() time.Duration {
-	return min(n.cfg.Welcome<<min(n.failed, 8), max(n.cfg.Welcome, n.cfg.BackoffMax))
+	return min(n.cfg.Welcome<<min(n.vain, 8), max(n.cfg.Welcome, n.cfg.BackoffMax))
 }
 
 // backoff gives a random time, whose limit doubles with each failure.

@@ -17,7 +17,7 @@ const replays = 2
 // before it, so that what is missing between the two is noticed.
 type place struct {
 	last    market.Seq // of the event, or the value, that was passed on last; 0: none
-	from    market.Seq // while last is 0: everything after it is to come
+	from    market.Seq // while last is 0: it had nothing by then, or what it had is no matter
 	session uint64     // that brought the last event or value
 	hole    bool       // something after last is missing: a replay is under way
 	tries   int8       // replays of this hole
@@ -31,7 +31,7 @@ func (p *place) since() market.Seq { return max(p.last, p.from) }
 // one before: a monitor may know of less, or of more, before the position that we
 // resumed from.
 func (p *place) follows(s *session, e *market.Event) bool {
-	return p.session != s.id && (e.Prev == 0 || p.last == 0 && e.Prev <= s.since)
+	return p.session != s.id && (e.Prev == 0 || p.last == 0 && e.Prev <= p.from)
 }
 
 // batch passes on live events. What comes twice is left out. An event that does not
@@ -47,7 +47,7 @@ func (c *Client) batch(ctx context.Context, s *session, all []market.Event) erro
 		t := e.Topic()
 		p := c.places[t]
 		if p == nil && c.wild[t.Channel] {
-			p = &place{from: s.since}
+			p = &place{from: c.wildFrom[t.Channel]}
 			c.places[t] = p
 		}
 		if p == nil || e.Seq <= p.last || e.Seq <= c.at.Seq && !p.hole {
@@ -194,17 +194,20 @@ func (c *Client) value(s *session, t market.Topic, seq market.Seq) {
 }
 
 // valueless notes that a topic is carried from now on, though it has no value yet.
-func (c *Client) valueless(s *session, t market.Topic) {
-	if t.Symbol != market.AllSymbols && c.places[t] == nil {
-		c.places[t] = &place{from: s.since}
+func (c *Client) valueless(t market.Topic) {
+	if t.Symbol == market.AllSymbols {
+		c.wildFrom[t.Channel] = c.at.Seq
+	} else if c.places[t] == nil {
+		c.places[t] = &place{from: c.at.Seq}
 	}
 }
 
-// unknown forgets how far a topic has come, or all of its channel: events were lost.
-func (c *Client) unknown(t market.Topic) {
+// unknown forgets how far a topic has come, or all of its channel: events up to a
+// position were lost.
+func (c *Client) unknown(t market.Topic, to market.Seq) {
 	forget := func(t market.Topic, p *place) {
 		c.abandoned(t, p)
-		*p = place{from: c.at.Seq}
+		*p = place{from: to}
 	}
 	if t.Symbol != market.AllSymbols {
 		if p := c.places[t]; p != nil {
@@ -212,6 +215,7 @@ func (c *Client) unknown(t market.Topic) {
 		}
 		return
 	}
+	c.wildFrom[t.Channel] = to
 	for other, p := range c.places {
 		if other.Channel == t.Channel {
 			forget(other, p)

@@ -51,7 +51,6 @@ type session struct {
 	welcomed bool
 	asked    bool                // for all that is wanted
 	begun    time.Time           // when it was welcomed
-	since    market.Seq          // where it was asked to go on
 	ahead    market.Seq          // how far some topics have come while initial is not answered
 	feed     market.Feed         // the monitor's word; State 0 before it came
 	queue    []*pb.WatchRequest  // to be sent first

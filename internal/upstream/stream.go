@@ -186,7 +186,7 @@ func (c *Client) begin(ctx context.Context, s *session, start market.Position) e
 	default:
 		c.move(start)
 	}
-	s.asked, s.since, c.adds, c.drops = true, c.at.Seq, nil, drops
+	s.asked, c.adds, c.drops = true, nil, drops
 	// One request for what goes on and one for what begins, because since is for all
 	// topics of one.
 	requests = append(requests,
@@ -319,7 +319,7 @@ func (c *Client) snapshots(ctx context.Context, s *session, m *message) error {
 		events = append(events, e)
 	}
 	for _, t := range topics {
-		c.valueless(s, t)
+		c.valueless(t)
 	}
 	if len(topics)+len(events) == 0 {
 		return nil
@@ -340,7 +340,7 @@ func (c *Client) gap(ctx context.Context, g *pb.Gap, topics []market.Topic) erro
 	}
 	for _, t := range c.spellOut(topics) {
 		gap.Topics = append(gap.Topics, t)
-		c.unknown(t)
+		c.unknown(t, gap.To.Seq)
 		// Values of another epoch are worth nothing. After an expired place the
 		// position still is before the gap, so that resuming would repeat it.
 		if known := c.topics[t]; known != nil && gap.Reason == market.GapEpoch {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"slices"
@@ -86,19 +87,22 @@ func (t *targets) one(ctx context.Context, name string) ([]target, error) {
 }
 
 // order gives the monitors in the order in which to try them: at random, so that
-// gateways spread, but first the one that is wanted, and last the one that was
-// lost. Either may be empty.
-func order(all []target, wanted, lost string) []target {
+// gateways spread, but first the one that is wanted, where there is one, and last
+// those that are shunned.
+func order(all []target, wanted string, shunned map[string]bool) []target {
 	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	rank := func(m target) int {
-		switch m.addr {
-		case wanted:
+		switch {
+		case m.addr == wanted:
 			return 0
-		case lost:
+		case shunned[m.addr]:
 			return 2
 		}
 		return 1
 	}
 	slices.SortStableFunc(all, func(a, b target) int { return rank(a) - rank(b) })
+	maps.DeleteFunc(shunned, func(addr string, _ bool) bool {
+		return !slices.ContainsFunc(all, func(m target) bool { return m.addr == addr })
+	})
 	return all
 }
