@@ -135,7 +135,7 @@ func TestUnansweredTopicsAreNotDropped(t *testing.T) {
 func TestWildcard(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
 		w.client.Acquire([]market.Topic{star})
-		s := w.open("a:1", 256)
+		s := w.open(256)
 		id := w.expectRequest(s, "add [trades:*] drop []")
 		settle()
 		w.sink.take()
@@ -165,7 +165,7 @@ func TestReconnectResumes(t *testing.T) {
 		w.expectRequest(s, "add [trades:MSFT] drop []") // and never answered
 		s.end <- status.Error(codes.Unavailable, "stopping")
 		w.client.Acquire([]market.Topic{nvda})
-		_, s = w.any()
+		w.any()
 		time.Sleep(500 * time.Millisecond)
 		w.expect() // what was told is not old yet
 		time.Sleep(400 * time.Millisecond)
@@ -193,7 +193,7 @@ func TestGapsArePassedOn(t *testing.T) {
 		s := carrying(w)
 		s.end <- nil
 		time.Sleep(500 * time.Millisecond)
-		s = w.open("a:1", 4096)
+		s = w.open(4096)
 		id := w.expectRequest(s, "add [trades:AAPL] drop [] since 1000-256")
 		s.gap(pb.Gap_REASON_EXPIRED, market.Position{Epoch: epoch, Seq: 256}, market.Position{Epoch: epoch, Seq: 4096}, aapl, msft)
 		s.snapshots([]market.Topic{aapl}, trade(4000, "AAPL"))
@@ -229,7 +229,7 @@ func TestAnotherEpoch(t *testing.T) {
 
 func TestAnotherEpochWithoutTopics(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
-		s := w.open("a:1", 51200)
+		s := w.open(51200)
 		settle()
 		s.end <- nil
 		time.Sleep(500 * time.Millisecond)
@@ -247,7 +247,7 @@ func TestReplicaThatIsBehind(t *testing.T) {
 		s.batch(trade(5120, "AAPL"))
 		s.end <- nil
 		time.Sleep(500 * time.Millisecond)
-		s = w.open("a:1", 2560)
+		s = w.open(2560)
 		time.Sleep(time.Second)
 		w.noRequest(s)
 		s.progress(5120)
@@ -256,7 +256,7 @@ func TestReplicaThatIsBehind(t *testing.T) {
 		s.end <- nil // and now one that never comes so far
 		time.Sleep(500 * time.Millisecond)
 		w.expect("publish [AAPL@5120]", "feed stale of 1000")
-		s = w.open("a:1", 2560)
+		s = w.open(2560)
 		time.Sleep(10500 * time.Millisecond)
 		id := w.expectRequest(s, "add [trades:AAPL] drop []")
 		s.snapshots([]market.Topic{aapl}, trade(2560, "AAPL"))
@@ -327,7 +327,7 @@ func TestSilentMonitor(t *testing.T) {
 		w.expect("feed stale of 1000")
 		time.Sleep(1500 * time.Millisecond)
 		w.expect("feed down of 1000")
-		s = w.open("a:1", 256) // not the first attempt since: those got no word
+		s = w.open(256) // not the first attempt since: those got no word
 		id := w.expectRequest(s, "add [trades:AAPL] drop [] since 1000-256")
 		w.expect()
 		s.added(id)
@@ -367,7 +367,7 @@ func TestJunk(t *testing.T) {
 				s := carrying(w)
 				send(s)
 				s.batch(trade(768, "AAPL")) // does not count any more
-				s = w.open("a:1", 768)
+				s = w.open(768)
 				s.added(w.expectRequest(s, "add [trades:AAPL] drop [] since 1000-256"))
 				w.expect()
 			})
@@ -385,7 +385,7 @@ func TestFirstMessage(t *testing.T) {
 			t.Error("after a failure the monitor had no time to welcome")
 		}
 		time.Sleep(time.Second)
-		s = w.open("a:1", 256)
+		s = w.open(256)
 		w.noRequest(s)
 		w.expect("feed stale of 0", "feed stale of 1000", "feed live of 1000")
 	})

@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -97,7 +98,7 @@ func (c *Client) backoff(failures int) time.Duration {
 func (n *connector) open(m target) (conn *grpc.ClientConn, done func(), err error) {
 	opts := n.dial
 	if n.cfg.TLS == nil || n.cfg.TLS.ServerName == "" {
-		opts = append(opts[:len(opts):len(opts)], grpc.WithAuthority(m.name)) // what its certificate must name
+		opts = append(slices.Clip(opts), grpc.WithAuthority(m.name)) // what its certificate must name
 	}
 	if conn, err = grpc.NewClient("passthrough:///"+m.addr, opts...); err != nil {
 		return nil, nil, err

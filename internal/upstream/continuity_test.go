@@ -37,7 +37,7 @@ func TestHoleIsReplayed(t *testing.T) {
 		s.batch(trade(1280, "MSFT"), after(768, 1281, "AAPL"), trade(1282, "MSFT"))
 		w.expect("replace [trades:MSFT] with [MSFT@257]", "publish [MSFT@1024]", "publish [MSFT@1280]")
 
-		s = w.open("a:1", 1536)
+		s = w.open(1536)
 		id = w.expectRequest(s, "add [trades:AAPL] drop [] since 1000-256")
 		other := w.expectRequest(s, "add [trades:MSFT] drop [] since 1000-1280")
 		s.batch(after(256, 512, "AAPL"), after(512, 768, "AAPL"), after(768, 1281, "AAPL"))
@@ -57,7 +57,7 @@ func TestHoleIsReplayed(t *testing.T) {
 func TestHoleUnderAWildcard(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
 		w.client.Acquire([]market.Topic{star})
-		s := w.open("a:1", 256)
+		s := w.open(256)
 		id := w.expectRequest(s, "add [trades:*] drop []")
 		s.snapshots([]market.Topic{star}, trade(256, "AAPL"))
 		s.added(id)
@@ -66,7 +66,7 @@ func TestHoleUnderAWildcard(t *testing.T) {
 		settle()
 		w.sink.take()
 
-		s = w.open("a:1", 1024)
+		s = w.open(1024)
 		id = w.expectRequest(s, "add [trades:MSFT] drop [] since 1000-256")
 		all := w.expectRequest(s, "add [trades:*] drop [] since 1000-767")
 		w.expectRequest(s, "add [] drop [trades:MSFT]")
@@ -91,7 +91,7 @@ func TestHoleWithinAPosition(t *testing.T) {
 		s.batch(trade(512, "MSFT"), trade(1024, "MSFT"), after(768, 1024, "AAPL"))
 		w.expect("replace [trades:MSFT] with [MSFT@257]", "publish [MSFT@512]")
 
-		s = w.open("a:1", 1024)
+		s = w.open(1024)
 		id = w.expectRequest(s, "add [trades:AAPL] drop [] since 1000-256")
 		other := w.expectRequest(s, "add [trades:MSFT] drop [] since 1000-1023")
 		s.batch(after(256, 768, "AAPL"), after(768, 1024, "AAPL"))
@@ -109,7 +109,7 @@ func TestHoleForGood(t *testing.T) {
 		s := carrying(w)
 		s.batch(after(512, 768, "AAPL"))
 		for range 2 {
-			s = w.open("a:1", 1024)
+			s = w.open(1024)
 			id := w.expectRequest(s, "add [trades:AAPL] drop [] since 1000-256")
 			s.batch(after(512, 768, "AAPL"), trade(1024, "AAPL"))
 			s.added(id)
@@ -129,7 +129,7 @@ func TestHoleThatIsNoLongerHeld(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
 		s := carrying(w)
 		s.batch(after(512, 768, "AAPL"))
-		s = w.open("a:1", 1024)
+		s = w.open(1024)
 		id := w.expectRequest(s, "add [trades:AAPL] drop [] since 1000-256")
 		s.gap(pb.Gap_REASON_EXPIRED, market.Position{Epoch: epoch, Seq: 256}, market.Position{Epoch: epoch, Seq: 1024}, aapl)
 		s.snapshots([]market.Topic{aapl}, trade(1024, "AAPL"))
@@ -154,7 +154,7 @@ func TestNoHole(t *testing.T) {
 		w.expect("publish [AAPL@1024]", "publish [AAPL@1280]", "replace [trades:NVDA] with []")
 
 		s.end <- nil
-		s = w.open("a:1", 1536)
+		s = w.open(1536)
 		s.added(w.expectRequest(s, "add [trades:AAPL trades:NVDA] drop [] since 1000-1280"))
 		// This monitor knows an old NVDA, and nothing of AAPL before it was started.
 		s.batch(after(100, 1536, "NVDA"), after(0, 1537, "AAPL"), after(1537, 1538, "AAPL"))

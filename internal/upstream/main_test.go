@@ -469,10 +469,10 @@ func (w *world) any() (string, *watch) {
 // other names the second one of two monitors.
 func other(name string) string { return map[string]string{"a:1": "b:1", "b:1": "a:1"}[name] }
 
-// open waits for a stream and welcomes it.
-func (w *world) open(name string, at market.Seq) *watch {
+// open waits for a stream to the only monitor, and welcomes it.
+func (w *world) open(at market.Seq) *watch {
 	w.t.Helper()
-	return w.hello(w.next(name), at)
+	return w.hello(w.next("a:1"), at)
 }
 
 // hello welcomes a stream.
