@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,20 +10,21 @@ import (
 	"github.com/lzstock/lzstock/market"
 )
 
-// stable is how long a connection must have lasted for the count of failures to
-// begin anew.
-const stable = 10 * time.Second
-
 // Client is a connection to a gateway that is made again when it ends. Its
 // methods may be called from several goroutines.
 type Client struct {
 	cfg    Config
 	events chan Event
-	heard  atomic.Pointer[time.Time]
+	heard  atomic.Pointer[time.Time] // when anything came last
+	dated  atomic.Pointer[time.Time] // when an event came last
 
-	owner sync.WaitGroup // the goroutine that Dial started
-	done  chan struct{}  // closed when Run has ended
-	err   error          // why, before done is closed
+	turn chan struct{} // whoever has it hands out the events of one frame; room for one
+	hook chan struct{} // whoever has it calls one of the user's functions; room for one
+
+	owner    sync.WaitGroup // the goroutine that Dial started
+	sessions sync.WaitGroup // the connections
+	done     chan struct{}  // closed when Run has ended
+	err      error          // why, before done is closed
 
 	mu      sync.Mutex
 	closed  bool               // Close was called
@@ -33,9 +33,14 @@ type Client struct {
 	cancel  context.CancelFunc // ends Run; nil before it
 	state   State
 	stats   Stats
+	ledger  ledger                    // what has been handed out
 	want    map[market.Topic]struct{} // what is to be subscribed on every connection
-	session *session                  // nil while there is no connection that has been greeted
+	book    *book                     // of the connection that is, or was last, in use: where the next one resumes
+	session *session                  // in use; nil while there is none
+	next    *session                  // the one that is being made
 	waiting []*request                // requests that no connection carries yet
+	plain   bool                      // the gateway takes no position in the URL
+	healed  time.Time                 // when a connection was last given up for the sake of lost events
 }
 
 // New makes a client that does nothing before Run. Its error says what is wrong
@@ -47,19 +52,23 @@ func New(cfg Config) (*Client, error) {
 	}
 	return &Client{
 		cfg: cfg, events: make(chan Event, cfg.Buffer), done: make(chan struct{}), want: make(map[market.Topic]struct{}),
+		turn: make(chan struct{}, 1), hook: make(chan struct{}, 1), ledger: newLedger(),
 		state: State{Phase: Connecting, Since: time.Now()},
 	}, nil
 }
 
 // Dial makes a client, runs it and waits for the first connection. Its error is
-// an *Error where the first attempt failed, and the context's where that ended
-// first; in both cases nothing is left of the client. Later connections do not
-// depend on ctx. The caller must Close the client.
+// an *Error where no endpoint was to be had at the first attempt, and the
+// context's where that ended first; in both cases nothing is left of the client.
+// Later connections do not depend on ctx. The caller must Close the client.
 func Dial(ctx context.Context, cfg Config) (*Client, error) {
 	first := make(chan State, 1)
-	hook := cfg.OnState
+	hook, endpoints := cfg.OnState, len(cfg.URLs)
+	if cfg.URL != "" {
+		endpoints++
+	}
 	cfg.OnState = func(s State) {
-		if s.Phase != Connecting {
+		if s.Phase != Connecting && (s.Phase != Waiting || s.Attempt >= endpoints) {
 			select {
 			case first <- s:
 			default:
@@ -97,7 +106,7 @@ func (c *Client) Run(ctx context.Context) error {
 	if !c.start(cancel) {
 		return errors.New("client: Run was called twice, or after Close")
 	}
-	c.err = c.loop(ctx)
+	c.err = c.supervise(ctx)
 	c.finish(c.err)
 	return c.err
 }
@@ -131,75 +140,6 @@ func (c *Client) Close() error {
 	return nil
 }
 
-// loop makes one connection after the other.
-func (c *Client) loop(ctx context.Context) error {
-	for failures := 0; ; {
-		c.change(func(s *State) { s.Phase, s.Attempt, s.Feed = Connecting, failures, market.Feed{} })
-		begun := time.Now()
-		err := c.connect(ctx)
-		switch {
-		case ended(ctx):
-			return nil
-		case err.Retry == RetryNever:
-			return err
-		}
-		if time.Since(begun) >= stable && c.greeted() {
-			failures = 0
-		}
-		wait := c.backoff(err, failures)
-		failures++
-		c.change(func(s *State) {
-			s.Phase, s.Err, s.Attempt, s.Next = Waiting, err, failures, time.Now().Add(wait)
-			s.Throttled = false
-		})
-		if !sleep(ctx, wait) {
-			return nil
-		}
-	}
-}
-
-// greeted tells, and forgets, whether the last connection got as far as the
-// gateway's greeting.
-func (c *Client) greeted() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	was := c.state.Conn != ""
-	c.state.Conn = ""
-	return was
-}
-
-// backoff gives the wait before the next attempt: full jitter below a limit that
-// doubles with each failure in a row. Even where the gateway asks to come back at
-// once, that holds from the second time on.
-func (c *Client) backoff(err *Error, failures int) time.Duration {
-	if err.Retry == RetryNow && failures == 0 {
-		return err.After
-	}
-	limit := c.cfg.MinBackoff
-	for range failures {
-		if limit > c.cfg.MaxBackoff/2 {
-			limit = c.cfg.MaxBackoff
-			break
-		}
-		limit *= 2
-	}
-	return err.After + rand.N(limit)
-}
-
-func ended(ctx context.Context) bool { return ctx.Err() != nil }
-
-// sleep waits, unless ctx ends before.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
 // finish tells everybody that the client has ended.
 func (c *Client) finish(err error) {
 	c.mu.Lock()
@@ -212,7 +152,7 @@ func (c *Client) finish(err error) {
 		close(r.done)
 	}
 	c.change(func(s *State) {
-		s.Phase = Closed
+		s.Phase, s.Moving = Closed, false
 		if err != nil {
 			s.Err = err
 		}

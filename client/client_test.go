@@ -42,7 +42,7 @@ func TestEventsArrive(t *testing.T) {
 				if err := p.data(snap, trade("AAPL", 7, 5), trade("MSFT", 8, 0)); err != nil {
 					return err
 				}
-				if err := p.data(merged, trade("AAPL", 20, 15)); err != nil {
+				if err := p.data(merged, trade("AAPL", 20, 9)); err != nil {
 					return err
 				}
 				return p.serve()
@@ -63,7 +63,7 @@ func TestEventsArrive(t *testing.T) {
 				{Event: trade("AAPL", 7, 5).Event},
 				{Event: trade("MSFT", 8, 0).Event},
 				{Event: trade("AAPL", 9, 7).Event},
-				{Event: trade("AAPL", 20, 15).Event, Broken: true},
+				{Event: trade("AAPL", 20, 9).Event},
 			}
 			want[3].Merged = 3
 			for i := range want {
@@ -74,7 +74,7 @@ func TestEventsArrive(t *testing.T) {
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Error(diff)
 			}
-			if st := c.Stats(); st != (client.Stats{Events: 5, Merged: 2, Broken: 1, Connections: 1}) {
+			if st := c.Stats(); st != (client.Stats{Events: 5, Merged: 2, Connections: 1}) {
 				t.Errorf("%+v", st)
 			}
 			if s := c.State(); s.Phase != client.Connected || s.Conn != "c1" || s.Feed.Epoch != 7 {
@@ -98,17 +98,23 @@ func TestReconnectAndSubscribeAgain(t *testing.T) {
 			if err := p.ack(cmd); err != nil {
 				return err
 			}
-			snap := trade("AAPL", market.Seq(100*p.number), 0)
-			snap.Snapshot = true
-			if err := p.data(snap); err != nil {
-				return err
-			}
 			if p.number == 1 {
+				snap := trade("AAPL", 100, 0)
+				snap.Snapshot = true
+				if err := p.data(snap); err != nil {
+					return err
+				}
 				time.Sleep(30 * time.Second)
 				return p.close(wire.MaxAge)
 			}
 			if !slices.Equal(cmd.Topics, client.Trades("AAPL")) {
 				t.Errorf("subscribed again to %v", cmd.Topics)
+			}
+			if want := (market.Position{Epoch: 7, Seq: 100}); cmd.Since != want {
+				t.Errorf("since %s, want %s", cmd.Since, want)
+			}
+			if err := p.data(trade("AAPL", 100, 90), trade("AAPL", 200, 100)); err != nil {
+				return err
 			}
 			return p.serve()
 		})
@@ -128,7 +134,7 @@ func TestReconnectAndSubscribeAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := take(t, c, 2)
-		if got[0].Seq != 100 || got[1].Seq != 200 || !got[1].Snapshot || got[1].Broken {
+		if got[0].Seq != 100 || got[1].Seq != 200 || got[1].Snapshot || got[1].Broken {
 			t.Errorf("%+v", got)
 		}
 		synctest.Wait()

@@ -25,7 +25,7 @@ const maxRetryAfter = 5 * time.Minute
 
 // dial makes the WebSocket, and gives the format that the gateway has agreed to.
 // ctx bounds it.
-func (c *Client) dial(ctx context.Context) (net.Conn, *bufio.Reader, wire.Format, *Error) {
+func (c *Client) dial(ctx context.Context, address string) (net.Conn, *bufio.Reader, wire.Format, *Error) {
 	refused := &Error{Op: "connect", Retry: RetryBackoff}
 	d := ws.Dialer{
 		NetDial: c.cfg.NetDial, TLSConfig: c.cfg.TLS,
@@ -37,7 +37,7 @@ func (c *Client) dial(ctx context.Context) (net.Conn, *bufio.Reader, wire.Format
 	if len(c.cfg.Header) > 0 {
 		d.Header = ws.HandshakeHeaderHTTP(c.cfg.Header)
 	}
-	conn, early, hs, err := d.Dial(ctx, c.cfg.URL)
+	conn, early, hs, err := d.Dial(ctx, address)
 	if err == nil {
 		if early == nil {
 			early = bufio.NewReaderSize(conn, 16<<10)
@@ -78,16 +78,32 @@ func (e *Error) readRefusal(status int, resp io.Reader) {
 		return // the status alone has to do
 	}
 	defer r.Body.Close()
-	if s, err := strconv.Atoi(r.Header.Get("Retry-After")); err == nil && s > 0 {
-		e.After = min(time.Duration(s)*time.Second, maxRetryAfter)
-	}
+	e.After = retryAfter(r.Header.Get("Retry-After"))
 	if location := r.Header.Get("Location"); location != "" {
 		e.Reason, e.Retry = "moved to "+location, RetryNever
 	}
 	var problem struct {
+		Title  string `json:"title"`
 		Detail string `json:"detail"`
 	}
-	if json.NewDecoder(r.Body).Decode(&problem) == nil && problem.Detail != "" {
-		e.Reason = problem.Detail
+	if json.NewDecoder(r.Body).Decode(&problem) != nil {
+		return
 	}
+	switch {
+	case problem.Title != "" && problem.Detail != "":
+		e.Reason = problem.Title + ": " + problem.Detail
+	case problem.Title+problem.Detail != "":
+		e.Reason = problem.Title + problem.Detail
+	}
+}
+
+// retryAfter reads seconds, or a date.
+func retryAfter(header string) time.Duration {
+	if s, err := strconv.Atoi(header); err == nil && s > 0 {
+		return min(time.Duration(min(s, 1<<20))*time.Second, maxRetryAfter)
+	}
+	if at, err := http.ParseTime(header); err == nil {
+		return min(max(0, time.Until(at)), maxRetryAfter)
+	}
+	return 0
 }

@@ -78,6 +78,7 @@ func TestHostileGateway(t *testing.T) {
 		"at once":          append(bytes.Clone(greeting), wire.AppendClose(nil, 4200, "")...),
 		"greets twice":     append(bytes.Clone(greeting), greeting...),
 		"binary as text":   wire.AppendFrame(nil, wire.OpText, wire.AppendConnected(nil, wire.MsgPackNative, &wire.Connected{})),
+		"moves at once":    bytes.Join([][]byte{greeting, text(`[{"T":"reconnect","reason":"drain","delay_ms":0,"deadline_ms":0}]`), wire.AppendClose(nil, 4200, "")}, nil),
 		"refuses":          text(`[{"T":"error","code":503,"msg":"not now"}]`),
 	} {
 		synctest.Test(t, func(t *testing.T) {

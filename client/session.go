@@ -21,54 +21,87 @@ const (
 	leastPing    = time.Second
 )
 
-// session is one connection: a reader and a writer.
+// session is one connection: a reader and a writer. Two of them live side by side
+// while the client moves from one to the other.
 type session struct {
 	c      *Client
+	url    string
 	conn   net.Conn
 	frames frames
 	format wire.Format
-	ended  chan struct{} // closed when the reader has ended
 	wake   chan struct{} // something to write; room for one
 	ping   atomic.Int64  // the gateway's ping interval, in nanoseconds; 0 before its greeting
+	beat   atomic.Int64  // how often a heartbeat is due, where the gateway has been asked; 0 before
+
+	beginning chan struct{}        // closed when the gateway takes commands
+	restored  chan struct{}        // closed when it has what earlier connections had: restore.done
+	ended     chan struct{}        // closed when the reader has ended
+	done      chan struct{}        // closed when all has ended, and why is set
+	leaving   chan struct{}        // closed when a newer connection has taken the place
+	notice    chan *wire.Reconnect // the gateway asks to move; room for one
+
+	renewing sync.WaitGroup // what fetches a new token
+	renewals atomic.Bool    // it is under way
 
 	once sync.Once
 	why  *Error // the first reason of the end
 
-	// Owned by the reader.
-	last    map[market.Topic]market.Seq // the position that came last
-	refused *wire.ErrorMessage          // the last in-band error that no command caused
-	begun   bool                        // the gateway takes commands
-	restore *request                    // asks for what earlier connections had
+	refused *wire.ErrorMessage // the last in-band error that no command caused; owned by the reader
+	restore *request           // asks for what earlier connections had
 
 	// Guarded by c.mu.
-	limits  wire.Limits
-	lane    [][]byte // frames of control
-	queue   [][]byte // frames of commands, which the gateway limits
-	pending map[wire.ID]command
-	nextID  int64
+	since     time.Time // of the greeting
+	name      string    // the gateway's, of the connection
+	begun     bool      // the gateway takes commands
+	feed      market.Feed
+	throttled bool
+	epoch     market.Epoch                // of the positions that come; 0 while it is not known
+	chain     map[market.Topic]market.Seq // the position that came last
+	fresh     map[market.Topic]bool       // was asked for anew: positions before it may be 0
+	book      *book
+	asked     map[market.Topic]bool // what the gateway was asked for
+	resumed   bool                  // counted as such
+	inURL     bool                  // the URL says where to resume
+	limits    wire.Limits
+	lane      [][]byte // frames of control
+	queue     [][]byte // frames of commands, which the gateway limits
+	pending   map[wire.ID]command
+	nextID    int64
 }
 
-// connect makes one connection and lives with it until it ends.
-func (c *Client) connect(ctx context.Context) *Error {
+func newSession(c *Client, url string) *session {
+	s := &session{
+		c: c, url: url, wake: make(chan struct{}, 1), beginning: make(chan struct{}), restored: make(chan struct{}),
+		ended: make(chan struct{}), done: make(chan struct{}), leaving: make(chan struct{}), notice: make(chan *wire.Reconnect, 1),
+		since: time.Now(), chain: make(map[market.Topic]market.Seq), fresh: make(map[market.Topic]bool),
+		book: &book{tracks: make(map[market.Topic]*track)}, asked: make(map[market.Topic]bool), pending: make(map[wire.ID]command),
+	}
+	s.restore = &request{action: wire.Subscribe, done: s.restored}
+	return s
+}
+
+// run makes the connection and lives with it until it ends.
+func (s *session) run(ctx context.Context) {
+	defer close(s.done)
+	c := s.c
 	dialing, cancel := context.WithTimeout(ctx, c.cfg.DialTimeout)
 	defer cancel()
 	deadline, _ := dialing.Deadline()
-	conn, r, format, refused := c.dial(dialing)
-	if refused != nil {
-		return refused
+	token, refused := c.token(dialing)
+	if refused == nil {
+		s.conn, s.frames.r, s.format, refused = c.dial(dialing, s.address())
 	}
-	s := &session{
-		c: c, conn: conn, frames: frames{r: r}, format: format,
-		ended: make(chan struct{}), wake: make(chan struct{}, 1),
-		last: make(map[market.Topic]market.Seq), pending: make(map[wire.ID]command),
+	if refused != nil {
+		s.forgive(refused)
+		s.why = refused
+		return
 	}
 	var tasks errgroup.Group
-	tasks.Go(func() error { s.read(ctx, deadline); return nil })
+	tasks.Go(func() error { s.read(ctx, deadline, token); return nil })
 	tasks.Go(func() error { s.write(ctx); return nil })
 	_ = tasks.Wait()   // the reason is in s.why
 	_ = s.conn.Close() // for the second time, unless the gateway has closed
-	c.detach(s)
-	return s.why
+	s.renewing.Wait()
 }
 
 // fail records why the connection ends, and ends it. The first reason counts.
@@ -77,13 +110,34 @@ func (s *session) fail(err *Error) {
 	_ = s.conn.Close() // frees the other task
 }
 
+// retire ends a connection whose place another one has taken.
+func (s *session) retire() { close(s.leaving) }
+
+func (s *session) retired() bool {
+	select {
+	case <-s.leaving:
+		return true
+	default:
+		return false
+	}
+}
+
+// patience is how long the gateway may be silent.
+func (s *session) patience() time.Duration {
+	most := 2*time.Duration(s.ping.Load()) + leastPing
+	if beat := s.beat.Load(); beat > 0 {
+		most = min(most, 2*time.Duration(beat)+leastPing)
+	}
+	return most
+}
+
 // read handles what the gateway sends until the connection ends.
-func (s *session) read(ctx context.Context, greeting time.Time) {
+func (s *session) read(ctx context.Context, greeting time.Time, token string) {
 	defer close(s.ended)
 	for {
 		deadline := greeting
-		if ping := s.ping.Load(); s.begun {
-			deadline = time.Now().Add(2*time.Duration(ping) + leastPing)
+		if s.hasBegun() {
+			deadline = time.Now().Add(s.patience())
 		}
 		if err := s.conn.SetReadDeadline(deadline); err != nil {
 			s.fail(lost(err))
@@ -106,11 +160,20 @@ func (s *session) read(ctx context.Context, greeting time.Time) {
 			s.control(wire.OpClose, payload[:min(len(payload), 2)]) // the writer sends it and closes
 			return
 		default:
-			if err := s.message(ctx, op, payload); err != nil {
+			if err := s.message(ctx, op, payload, token); err != nil {
 				s.fail(err)
 				return
 			}
 		}
+	}
+}
+
+func (s *session) hasBegun() bool {
+	select {
+	case <-s.beginning:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -143,7 +206,7 @@ func (s *session) closing(payload []byte) *Error {
 }
 
 // message handles the messages of one frame.
-func (s *session) message(ctx context.Context, op wire.Opcode, payload []byte) *Error {
+func (s *session) message(ctx context.Context, op wire.Opcode, payload []byte, token string) *Error {
 	enc := wire.JSON
 	if op == wire.OpBinary {
 		enc = wire.MsgPack
@@ -152,125 +215,18 @@ func (s *session) message(ctx context.Context, op wire.Opcode, payload []byte) *
 	if err != nil {
 		return &Error{Op: "read", Reason: "the gateway makes no sense", Retry: RetryBackoff, Err: err}
 	}
+	var events []*wire.Data
 	for _, m := range list {
 		if d, ok := m.(*wire.Data); ok {
-			if !s.event(ctx, d) {
-				return lost(context.Cause(ctx))
-			}
+			events = append(events, d)
 			continue
 		}
-		if err := s.news(m); err != nil {
+		if err := s.news(ctx, m, token); err != nil {
 			return err
 		}
 	}
-	return nil
-}
-
-// event hands an event out. It waits where nobody takes them, which stops the
-// reader and with it the gateway.
-func (s *session) event(ctx context.Context, d *wire.Data) bool {
-	e := Event{Event: d.Event, Snapshot: d.Snapshot}
-	topic := d.Topic()
-	if last, seen := s.last[topic]; seen && !d.Snapshot && d.Prev != 0 && d.Prev != last {
-		e.Broken = true
-	}
-	s.last[topic] = d.Seq
-	s.c.count(func(st *Stats) {
-		st.Events++
-		st.Merged += uint64(e.Count() - 1)
-		if e.Broken {
-			st.Broken++
-		}
-	})
-	select {
-	case s.c.events <- e:
-		return true
-	default:
-	}
-	select {
-	case s.c.events <- e:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-func (c *Client) count(f func(*Stats)) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	f(&c.stats)
-}
-
-// news handles what is not an event.
-func (s *session) news(m wire.Message) *Error {
-	switch m := m.(type) {
-	case *wire.Connected:
-		return s.greet(m)
-	case *wire.Authenticated:
-		s.begin()
-	case *wire.Subscription:
-		return s.answer(m.ID, m.Rejected, nil)
-	case *wire.ErrorMessage:
-		return s.complain(m)
-	case *market.Feed:
-		s.c.change(func(st *State) {
-			if m.Epoch == 0 {
-				m.Epoch = st.Feed.Epoch
-			}
-			st.Feed = *m
-		})
-	case *market.Gap:
-		s.c.count(func(st *Stats) { st.Gaps++ })
-	case *wire.Throttle:
-		s.c.change(func(st *State) { st.Throttled = m.On })
-	}
-	return nil // heartbeats and pongs have done their work by arriving
-}
-
-// greet answers the gateway's first message.
-func (s *session) greet(m *wire.Connected) *Error {
-	if s.ping.Load() != 0 {
-		return &Error{Op: "read", Reason: "the gateway greets twice", Retry: RetryBackoff}
-	}
-	ping := m.Ping
-	if ping <= 0 {
-		ping = defaultPing
-	}
-	s.ping.Store(int64(max(ping, leastPing)))
-	s.c.mu.Lock()
-	s.limits = m.Limits
-	s.c.stats.Connections++
-	s.c.mu.Unlock()
-	s.c.change(func(st *State) {
-		st.Conn = m.Conn
-		if st.Conn == "" {
-			st.Conn = "unnamed"
-		}
-		if m.Epoch != 0 {
-			st.Feed.Epoch = m.Epoch
-		}
-	})
-	cfg := &s.c.cfg
-	if cfg.Key+cfg.Secret+cfg.Token != "" {
-		auth := wire.Command{Action: wire.Auth, Key: cfg.Key, Secret: cfg.Secret, Token: cfg.Token}
-		s.control(s.format.Opcode(), wire.AppendCommand(nil, s.format, &auth))
+	if len(events) == 0 {
 		return nil
 	}
-	s.begin()
-	return nil
-}
-
-// complain handles an in-band error: the answer to a command, or what precedes a
-// close frame.
-func (s *session) complain(m *wire.ErrorMessage) *Error {
-	err := &Error{Op: "subscribe", Code: int(m.Code), Reason: m.Text(), Retry: retryOf(m.Code)}
-	if m.ID != "" {
-		return s.answer(m.ID, nil, err)
-	}
-	if !s.begun {
-		err.Op = "connect"
-		return err
-	}
-	s.refused = m
-	return nil
+	return s.events(ctx, events)
 }

@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/lzstock/lzstock/internal/wire"
 	"github.com/lzstock/lzstock/market"
@@ -31,6 +30,7 @@ type request struct {
 type command struct {
 	request *request
 	topics  []market.Topic
+	since   market.Position // where to resume; zero: anew
 }
 
 // Subscribe adds topics to what the client is subscribed to, on this connection
@@ -107,7 +107,7 @@ func (c *Client) do(ctx context.Context, action wire.Action, topics []market.Top
 	}
 	s := c.session
 	if s != nil {
-		s.enqueue(r, r.topics)
+		s.enqueue(r, r.topics, market.Position{})
 	} else {
 		c.waiting = append(c.waiting, r)
 	}
@@ -127,8 +127,9 @@ func (c *Client) do(ctx context.Context, action wire.Action, topics []market.Top
 }
 
 // enqueue writes topics as one command or more, each small enough for the
-// gateway, whose answers r waits for. c.mu is held.
-func (s *session) enqueue(r *request, topics []market.Topic) {
+// gateway, whose answers r waits for. With since, the gateway is to go on there.
+// c.mu is held.
+func (s *session) enqueue(r *request, topics []market.Topic, since market.Position) {
 	limit := s.limits.MessageBytes
 	if limit <= 0 {
 		limit = defaultMessage
@@ -149,58 +150,37 @@ func (s *session) enqueue(r *request, topics []market.Topic) {
 		cmd := wire.Command{Action: r.action, ID: id, Topics: topics[:n]}
 		if r.action == wire.Subscribe {
 			cmd.Options = s.c.cfg.options()
+			cmd.Since = since
 		}
 		s.queue = append(s.queue, mask(s.format.Opcode(), wire.AppendCommand(nil, s.format, &cmd)))
-		s.pending[id] = command{r, topics[:n]}
+		s.pending[id] = command{r, topics[:n], since}
+		s.note(r.action, topics[:n], since)
 		r.open++
 		topics = topics[n:]
 	}
 }
 
-// begin is called once, when the gateway takes commands: the client asks for all
-// that is wanted, and lets requests that wait ask for theirs.
-func (s *session) begin() {
-	if s.begun {
-		return
+// note keeps account of what the gateway is asked for. c.mu is held.
+func (s *session) note(action wire.Action, topics []market.Topic, since market.Position) {
+	var g *group
+	if !since.IsZero() {
+		g = &group{at: since.Seq}
+		s.resume(since)
 	}
-	s.begun = true
-	c := s.c
-	c.mu.Lock()
-	c.session = s
-	waiting := c.waiting
-	c.waiting = nil
-	asked := make(map[market.Topic]bool)
-	var settled []*request
-	for _, r := range waiting {
-		r.topics = slices.DeleteFunc(r.topics, func(t market.Topic) bool {
-			_, wanted := c.want[t]
-			return !wanted || asked[t]
-		})
-		for _, t := range r.topics {
-			asked[t] = true
+	for _, t := range topics {
+		switch {
+		case action == wire.Unsubscribe:
+			delete(s.asked, t)
+			delete(s.book.tracks, t)
+			continue
+		case g != nil:
+			s.book.tracks[t] = &track{acked: true, settled: true, group: g}
+		case s.book.tracks[t] == nil:
+			s.book.tracks[t] = &track{}
+			s.fresh[t] = true
 		}
-		if r.action == wire.Unsubscribe || len(r.topics) == 0 {
-			settled = append(settled, r) // the new connection has nothing to take away
-		}
+		s.asked[t] = true
 	}
-	s.restore = &request{action: wire.Subscribe, done: make(chan struct{})}
-	for t := range c.want {
-		if !asked[t] {
-			s.restore.topics = append(s.restore.topics, t)
-		}
-	}
-	s.enqueue(s.restore, s.restore.topics)
-	for _, r := range waiting {
-		if !slices.Contains(settled, r) {
-			s.enqueue(r, r.topics)
-		}
-	}
-	c.mu.Unlock()
-	s.signal()
-	for _, r := range settled {
-		close(r.done)
-	}
-	c.change(func(st *State) { st.Phase = Connected })
 }
 
 // answer takes the answer to a command. A subscription that was held before and
@@ -215,19 +195,38 @@ func (s *session) answer(id wire.ID, rejected []wire.Rejection, err *Error) *Err
 		return nil
 	}
 	r := cmd.request
+	if err != nil && err.Code == int(wire.CodeUnsupportedOption) && !cmd.since.IsZero() {
+		r.open--
+		gap := s.unresumed(cmd)
+		c.mu.Unlock()
+		s.signal()
+		c.report(gap)
+		return nil
+	}
+	if c.cfg.Heartbeat > 0 && r.action == wire.Subscribe && err == nil {
+		s.beat.Store(int64(c.cfg.Heartbeat))
+	}
 	for _, x := range rejected {
 		delete(c.want, x.Topic)
+		delete(s.asked, x.Topic)
 		msg := wire.ErrorMessage{Code: x.Code, Detail: x.Detail}
 		r.rejected = append(r.rejected, Rejection{Topic: x.Topic, Code: int(x.Code), Reason: msg.Text()})
 	}
 	kept := err != nil && err.Code == int(wire.CodeUpstreamUnavailable) // as the protocol says
-	if err != nil {
+	switch {
+	case err != nil:
 		r.err = err
 		for _, t := range cmd.topics {
 			if r.fresh[t] && !kept {
 				delete(c.want, t)
+				delete(s.asked, t)
 			}
 		}
+	case r.action == wire.Unsubscribe:
+		c.ledger.forget(cmd.topics, c.want)
+	}
+	if (err == nil || kept) && r.action == wire.Subscribe {
+		s.taken(cmd)
 	}
 	r.open--
 	last := r.open == 0
@@ -241,15 +240,37 @@ func (s *session) answer(id wire.ID, rejected []wire.Rejection, err *Error) *Err
 	return nil
 }
 
-// detach takes a connection that has ended away: what it has not answered waits
-// for the next one.
+// taken notes that the gateway has a subscription. c.mu is held.
+func (s *session) taken(cmd command) {
+	for _, t := range cmd.topics {
+		k := s.book.tracks[t]
+		if k == nil {
+			continue // it was unsubscribed meanwhile
+		}
+		if !k.acked {
+			k.acked, k.from = true, s.book.at
+		}
+		if k.group != nil {
+			k.group.acked = true
+		}
+	}
+	if !cmd.since.IsZero() {
+		s.countResumed()
+	}
+}
+
+// detach takes a connection away that has ended, or is not used any more: what it
+// has not answered waits for the next one.
 func (c *Client) detach(s *session) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.session = nil
+	if c.session == s {
+		c.session = nil
+	}
 	seen := map[*request]bool{s.restore: true}
-	for _, cmd := range s.pending {
+	for id, cmd := range s.pending {
 		r := cmd.request
+		delete(s.pending, id)
 		if !seen[r] {
 			seen[r] = true
 			r.open, r.err, r.rejected = 0, nil, nil

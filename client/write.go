@@ -87,6 +87,9 @@ func (s *session) write(ctx context.Context) {
 		case <-s.ended:
 			s.flush()
 			return
+		case <-s.leaving:
+			s.leave()
+			return
 		case <-ctx.Done():
 			s.leave()
 			return
