@@ -132,7 +132,7 @@ func (s *session) admit(d *wire.Data) verdict {
 	case d.Snapshot:
 		broken = known // the gateway skips to the current value
 	case seen && d.Prev != before:
-		broken = !(d.Prev == 0 && s.fresh[topic])
+		broken = d.Prev != 0 || !s.fresh[topic]
 	case !seen && known:
 		broken = d.Prev > last || d.Prev == 0 && !s.fresh[topic]
 	}

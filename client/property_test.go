@@ -53,6 +53,7 @@ func scenarios(lossy bool) *rapid.Generator[scenario] {
 
 // play gives what came, and what was wrong with it.
 func (s scenario) play(t *testing.T, fail func(string, ...any)) (st client.Stats) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		ctx := day(t)
 		m := newModel(t)

@@ -18,7 +18,7 @@ import (
 // watchCmd is `lzstock watch SYMBOL…`.
 type watchCmd struct {
 	Symbols  []string `arg:"" help:"What to watch, such as AAPL or BTC/USD; '*' is everything." name:"symbol"`
-	URL      string   `default:"ws://127.0.0.1:8080/v1/stream" help:"The gateway's native endpoint." placeholder:"URL"`
+	URL      []string `default:"ws://127.0.0.1:8080/v1/stream" help:"The gateway's native endpoint; several, or a comma list: the others take over where one fails." name:"url" placeholder:"URL" sep:"none"`
 	Channels []string `default:"trades,quotes,dailyBars" enum:"trades,quotes,bars,updatedBars,dailyBars" help:"Kinds of events: trades, quotes, bars, updatedBars, dailyBars." placeholder:"CHANNEL"`
 	JSON     bool     `help:"One JSON object a line, in the protocol's shape." name:"json"`
 	NoColor  bool     `help:"No colours; NO_COLOR does the same."`
@@ -31,25 +31,27 @@ type watchCmd struct {
 
 // Help is shown behind the flags.
 func (watchCmd) Help() string {
-	return `On a terminal it keeps one line a symbol; elsewhere it writes one line an event. It reconnects by itself.
+	return `On a terminal it keeps one line a symbol; elsewhere it writes one line an event. It reconnects by itself and goes on where it was;
+where that cannot be, it says what is missing.
 
 Examples:
 
     lzstock watch AAPL MSFT
-    lzstock watch --url ws://127.0.0.1:8080/v1/stream AAPL MSFT
+    lzstock watch --url ws://127.0.0.1:8080,ws://127.0.0.1:8081 AAPL MSFT
     lzstock watch --json --channels trades '*' | jq .p`
 }
 
 // Run watches until it is stopped.
 func (c watchCmd) Run(p *process) error {
 	cfg := watch.Config{
-		URL: c.URL, Key: c.Key, Secret: c.Secret, Token: c.Token, MsgPack: c.Msgpack, JSON: c.JSON,
+		URLs: endpoints(c.URL), Key: c.Key, Secret: c.Secret, Token: c.Token, MsgPack: c.Msgpack, JSON: c.JSON,
 		Color: !c.NoColor && obs.IsTerminal(p.stdout) && !slices.ContainsFunc(p.environ, func(kv string) bool {
 			value, ok := strings.CutPrefix(kv, "NO_COLOR=")
 			return ok && value != ""
 		}),
 		Size: terminalSize(p.stdout),
 	}
+	cfg.URL, cfg.URLs = cfg.URLs[0], cfg.URLs[1:]
 	if c.CA != "" {
 		pool, err := certs.Trust(c.CA)
 		if err != nil {
@@ -66,6 +68,23 @@ func (c watchCmd) Run(p *process) error {
 		}
 	}
 	return watch.Run(p.ctx, cfg, p.stdout)
+}
+
+// endpoints splits comma lists of URLs. A comma within a URL, as in its query, is
+// none that another scheme follows.
+func endpoints(lists []string) []string {
+	var out []string
+	for _, list := range lists {
+		for i, part := range strings.Split(list, ",") {
+			part = strings.TrimSpace(part)
+			if i > 0 && !strings.Contains(part, "://") {
+				out[len(out)-1] += "," + part
+				continue
+			}
+			out = append(out, part)
+		}
+	}
+	return out
 }
 
 // terminalSize gives what asks for a terminal's size; nil where w is none.

@@ -16,12 +16,13 @@ const clock = "15:04:05.000"
 
 // lines writes one line an event.
 type lines struct {
-	json  bool
-	color bool
-	url   string
-	buf   []byte
-	shown client.State     // what was said last
-	feed  market.FeedState // what was said of it on this connection
+	json    bool
+	color   bool
+	url     string
+	several bool // gateways: the URL alone does not say which
+	buf     []byte
+	shown   client.State     // what was said last
+	feed    market.FeedState // what was said of it on this connection
 }
 
 func (l *lines) refresh(time.Time) []byte {
@@ -39,8 +40,11 @@ func (l *lines) full() bool {
 
 func (l *lines) last(now time.Time) []byte { return l.refresh(now) }
 
-func (l *lines) event(e *client.Event, _ time.Time) {
+func (l *lines) event(e *client.Event, now time.Time) {
 	if l.json {
+		if e.Broken {
+			l.say(now, "loss", e.Topic().String()+": something may be missing before "+strconv.FormatUint(uint64(e.Seq), 10))
+		}
 		l.buf = wire.AppendData(l.buf, wire.JSONNative, wire.AppendEvent(nil, wire.JSONNative, &e.Event), wire.Tail{
 			Prev: e.Prev, Merged: e.Merged, Snapshot: e.Snapshot,
 		})
@@ -87,7 +91,11 @@ func (l *lines) state(s client.State, now time.Time) {
 	if s.Phase != before.Phase {
 		switch s.Phase {
 		case client.Connected:
-			l.say(now, "connected", "to "+l.url)
+			word := "connected"
+			if before.Again {
+				word = "reconnected"
+			}
+			l.say(now, word, "to "+l.gateway(s))
 		case client.Waiting:
 			l.say(now, "disconnected", reason(s.Err)+"; next attempt "+wait(s, now))
 		case client.Closed:
@@ -95,6 +103,17 @@ func (l *lines) state(s client.State, now time.Time) {
 				l.say(now, "closed", reason(s.Err))
 			}
 		case client.Connecting:
+			if before.Phase == client.Connected { // the next connection was being made already
+				l.say(now, "disconnected", reason(s.Err)+"; next attempt at once")
+			}
+		}
+	}
+	if s.Phase == client.Connected && before.Phase == client.Connected {
+		switch {
+		case before.Moving && !s.Moving && s.Conn != before.Conn:
+			l.say(now, "moved", "to "+l.gateway(s))
+		case s.Moving && !before.Moving:
+			l.say(now, "moving", "the gateway asks for it; prices go on")
 		}
 	}
 	if s.Phase != client.Connected {
@@ -106,6 +125,47 @@ func (l *lines) state(s client.State, now time.Time) {
 	if s.Throttled != before.Throttled {
 		l.say(now, "throttled "+map[bool]string{true: "on", false: "off"}[s.Throttled], "")
 	}
+}
+
+// gateway names the one in use.
+func (l *lines) gateway(s client.State) string {
+	if l.several {
+		return s.URL
+	}
+	return l.url
+}
+
+func (l *lines) gap(g client.Gap, now time.Time) {
+	if !l.json {
+		l.say(now, "gap", lossOf(g))
+		return
+	}
+	topics := make([]string, len(g.Topics))
+	for i, t := range g.Topics {
+		topics[i] = t.String()
+	}
+	b, err := json.Marshal(struct {
+		T      string    `json:"T"`
+		Reason string    `json:"reason"`
+		From   string    `json:"from"`
+		To     string    `json:"to"`
+		Topics []string  `json:"topics,omitempty"`
+		Time   time.Time `json:"t"`
+	}{"gap", g.Reason.String(), g.From.String(), g.To.String(), topics, now.UTC()})
+	if err == nil { // it cannot fail
+		l.buf = append(append(l.buf, b...), '\n')
+	}
+}
+
+// lossOf gives a gap in words.
+func lossOf(g client.Gap) string {
+	text := g.Reason.String() + ", from " + g.From.String() + " to " + g.To.String()
+	if n := len(g.Topics); n == 1 {
+		text += " of " + g.Topics[0].String()
+	} else if n > 1 {
+		text += " of " + strconv.Itoa(n) + " topics"
+	}
+	return text
 }
 
 func (l *lines) rejected(r client.Rejection, now time.Time) {

@@ -28,6 +28,7 @@ type table struct {
 	order []market.Symbol // sorted
 	conn  client.State
 	notes []string // what the gateway refused
+	gaps  int      // losses so far
 	begun bool
 	drawn int       // lines on the screen
 	dirty bool      // something has changed since
@@ -103,6 +104,11 @@ func (r *row) price(p market.Price) {
 
 func (t *table) state(s client.State, _ time.Time) { t.conn, t.dirty = s, true }
 
+func (t *table) gap(client.Gap, time.Time) {
+	t.gaps++
+	t.dirty = true
+}
+
 // full is never so: a table holds no more than the symbols there are.
 func (t *table) full() bool { return false }
 
@@ -168,17 +174,28 @@ func (t *table) draw(dst []byte, now time.Time) []byte {
 
 // headline tells how the connection and the feed are.
 func (t *table) headline(now time.Time) []cell {
-	cells := []cell{{text: t.cfg.URL, style: bold}}
 	s := t.conn
+	name := t.cfg.URL
+	if len(t.cfg.URLs) > 0 && s.URL != "" {
+		name = s.URL
+	}
+	cells := []cell{{text: name, style: bold}}
 	switch s.Phase {
 	case client.Connected:
 		cells = append(cells, cell{text: "  connected", style: green})
 	case client.Waiting:
-		cells = append(cells, cell{text: "  disconnected, next attempt " + wait(s, now) + ": " + reason(s.Err), style: red})
+		word := "  not connected"
+		if s.Again {
+			word = "  reconnecting"
+		}
+		cells = append(cells, cell{text: word + ", next attempt " + wait(s, now) + ": " + reason(s.Err), style: red})
 	case client.Closed:
 		cells = append(cells, cell{text: "  closed", style: dim})
 	default:
-		cells = append(cells, cell{text: "  connecting", style: yellow})
+		cells = append(cells, cell{text: "  " + s.Status().String(), style: yellow})
+	}
+	if s.Moving {
+		cells = append(cells, cell{text: "  moving", style: dim})
 	}
 	if s.Phase == client.Connected {
 		switch s.Feed.State {
@@ -190,6 +207,9 @@ func (t *table) headline(now time.Time) []cell {
 		if s.Throttled {
 			cells = append(cells, cell{text: "  throttled", style: yellow})
 		}
+	}
+	if t.gaps > 0 {
+		cells = append(cells, cell{text: "  gaps " + strconv.Itoa(t.gaps), style: yellow})
 	}
 	return cells
 }

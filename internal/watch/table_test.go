@@ -55,9 +55,29 @@ MSFT                                                                           n
 		t.Errorf("stale:\n%s", got)
 	}
 	tab.state(client.State{Phase: client.Waiting, Err: &client.Error{Reason: "connection lost", Err: errors.New("EOF")}, Next: now.Add(1234 * time.Millisecond)}, now)
-	if got := drawn(tab, now); !strings.HasPrefix(got, "ws://gw  disconnected, next attempt in 1.2s: connection lost: EOF\n") || strings.Count(got, "stale") != 2 {
+	if got := drawn(tab, now); !strings.HasPrefix(got, "ws://gw  not connected, next attempt in 1.2s: connection lost: EOF\n") || strings.Count(got, "stale") != 2 {
 		t.Errorf("disconnected:\n%s", got)
 	}
+	cfg.URLs = []string{"ws://other"}
+	for _, tc := range []struct {
+		state client.State
+		want  string
+	}{
+		{client.State{Phase: client.Waiting, Again: true, URL: "ws://other", Err: errors.New("EOF"), Next: now}, "ws://other  reconnecting, next attempt at once: EOF\n"},
+		{client.State{Phase: client.Connecting, Again: true, URL: "ws://gw"}, "ws://gw  reconnecting\n"},
+		{client.State{Phase: client.Connecting, URL: "ws://gw"}, "ws://gw  connecting\n"},
+		{client.State{Phase: client.Connected, URL: "ws://gw", Moving: true, Feed: market.Feed{State: market.FeedLive}}, "ws://gw  connected  moving  feed live\n"},
+	} {
+		tab.state(tc.state, now)
+		if got := drawn(tab, now); !strings.HasPrefix(got, tc.want) || !strings.Contains(got, "190.25") || strings.Contains(got, "stale") == (tc.state.Phase == client.Connected) {
+			t.Errorf("got\n%s\nwant %s", got, tc.want)
+		}
+	}
+	tab.gap(client.Gap{}, now)
+	if got := drawn(tab, now); !strings.HasPrefix(got, "ws://gw  connected  moving  feed live  gaps 1\n") {
+		t.Errorf("after a gap:\n%s", got)
+	}
+	cfg.URLs = nil
 
 	cfg.Color = true
 	tab.state(client.State{Phase: client.Connected}, now)

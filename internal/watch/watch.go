@@ -26,7 +26,8 @@ const (
 
 // Config says what to watch, and how to show it.
 type Config struct {
-	URL                string // of a gateway's native endpoint
+	URL                string   // of a gateway's native endpoint
+	URLs               []string // of further gateways of the same feed
 	Symbols            []market.Symbol
 	Channels           []market.Channel // none means trades, quotes and daily bars
 	Key, Secret, Token string
@@ -46,6 +47,7 @@ type Config struct {
 type display interface {
 	event(e *client.Event, now time.Time)
 	state(s client.State, now time.Time)
+	gap(g client.Gap, now time.Time)
 	rejected(r client.Rejection, now time.Time)
 	// full tells that no more events should come before the next refresh.
 	full() bool
@@ -65,8 +67,9 @@ func Run(ctx context.Context, cfg Config, out io.Writer) error {
 	}
 	w := &watcher{out: out, written: make(chan struct{}, 1), display: cfg.display()}
 	c, err := client.New(client.Config{
-		URL: cfg.URL, MsgPack: cfg.MsgPack, Key: cfg.Key, Secret: cfg.Secret, Token: cfg.Token, NetDial: cfg.NetDial, TLS: cfg.TLS,
+		URL: cfg.URL, URLs: cfg.URLs, MsgPack: cfg.MsgPack, Key: cfg.Key, Secret: cfg.Secret, Token: cfg.Token, NetDial: cfg.NetDial, TLS: cfg.TLS,
 		OnState: func(s client.State) { w.show(func(d display, now time.Time) { d.state(s, now) }) },
+		OnGap:   func(g client.Gap) { w.show(func(d display, now time.Time) { d.gap(g, now) }) },
 	})
 	if err != nil {
 		return fmt.Errorf("watch: %w", err)
@@ -121,7 +124,7 @@ func (c *Config) display() display {
 	if width > 0 && !c.JSON {
 		return newTable(c)
 	}
-	return &lines{json: c.JSON, color: c.Color, url: c.URL}
+	return &lines{json: c.JSON, color: c.Color, url: c.URL, several: len(c.URLs) > 0}
 }
 
 // watcher lets several goroutines share one display.

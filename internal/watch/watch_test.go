@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -57,9 +58,11 @@ func gateway(t *testing.T, play func(conn net.Conn, n int) error) *memnet.Listen
 				return
 			}
 			if _, err = ws.Upgrade(conn); err == nil {
-				_ = play(conn, n) // the client may vanish
+				err = play(conn, n) // the client may vanish
 			}
-			_ = conn.Close()
+			if !errors.Is(err, errKept) {
+				_ = conn.Close()
+			}
 		}
 	})
 	t.Cleanup(func() {
@@ -76,7 +79,7 @@ func send(conn net.Conn, payload []byte) error {
 
 // open greets, takes the subscription and answers it.
 func open(conn net.Conn, rejected ...wire.Rejection) error {
-	if err := send(conn, wire.AppendConnected(nil, wire.JSONNative, &wire.Connected{Conn: "c", Ping: 20 * time.Second})); err != nil {
+	if err := send(conn, wire.AppendConnected(nil, wire.JSONNative, &wire.Connected{Conn: fmt.Sprintf("c%p", conn), Epoch: 7, Ping: 20 * time.Second})); err != nil {
 		return err
 	}
 	if err := send(conn, wire.AppendFeed(nil, wire.JSONNative, market.Feed{State: market.FeedLive, Since: time.Now()})); err != nil {
@@ -177,7 +180,7 @@ func TestPlainLines(t *testing.T) {
 12:00:00.000 MSFT     quote 10.5 × 10.75  3 × 1  stands for 4  simulated
 12:00:00.000 AAPL     day 0 0 0 1 volume 12
 00:00:01.000 -- disconnected: too old; next attempt at once
-00:00:01.000 -- connected: to ws://gateway
+00:00:01.000 -- reconnected: to ws://gateway
 00:00:01.000 -- feed live: since 00:00:01.000
 `
 		sortable := func(s string) string { // the refusal comes from another goroutine than events
@@ -227,6 +230,89 @@ func TestJSONLines(t *testing.T) {
 	})
 }
 
+// TestMoveAndGap moves to another connection, loses that one, and comes back too
+// late: lines and JSON tell all of it, and events come once.
+func TestMoveAndGap(t *testing.T) {
+	for _, asJSON := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			event := func(p string, seq, prev market.Seq) market.Event {
+				e := trade("AAPL", p, "1")
+				e.Seq, e.Prev = seq, prev
+				return e
+			}
+			old := make(chan struct{})
+			var olds sync.WaitGroup
+			l := gateway(t, func(conn net.Conn, n int) error {
+				if err := open(conn); err != nil {
+					return err
+				}
+				switch n {
+				case 1:
+					if err := data(conn, event("1", 1, 0)); err != nil {
+						return err
+					}
+					if err := send(conn, wire.AppendReconnect(nil, wire.JSONNative, wire.Reconnect{Reason: wire.Drain, Delay: time.Second, Deadline: time.Minute})); err != nil {
+						return err
+					}
+					olds.Go(func() { // gateway plays one after the other
+						_ = hold(conn)
+						close(old)
+					})
+					return errKept
+				case 2:
+					if err := data(conn, event("1", 1, 0), event("2", 2, 1)); err != nil {
+						return err
+					}
+					time.Sleep(time.Second)
+					return nil // lost
+				}
+				gap := market.Gap{Reason: market.GapExpired, From: market.Position{Epoch: 7, Seq: 2}, To: market.Position{Epoch: 7, Seq: 8}}
+				if err := send(conn, wire.AppendGap(nil, wire.JSONNative, &gap)); err != nil {
+					return err
+				}
+				if err := data(conn, event("9", 9, 0)); err != nil {
+					return err
+				}
+				return hold(conn)
+			})
+			var out screen
+			stop := start(t, Config{URL: "ws://gateway", Symbols: []market.Symbol{"AAPL"}, Channels: []market.Channel{market.Trades}, NetDial: l.DialContext, JSON: asJSON}, &out)
+			time.Sleep(20 * time.Second)
+			if err := stop(); err != nil {
+				t.Error(err)
+			}
+			<-old
+			olds.Wait()
+			got, at := out.take(), 0
+			want := []string{"-- connected", "trade 1 ×", "-- moving", "-- moved", "trade 2 ×", "-- disconnected", "-- reconnected", "-- gap: expired, from 7-2 to 7-8", "trade 9 × 1  after a loss"}
+			if asJSON {
+				want = []string{`"connected"`, `"p":1,`, `"moving"`, `"moved"`, `"p":2,`, `"disconnected"`, `"reconnected"`, `{"T":"gap","reason":"expired","from":"7-2","to":"7-8"`, `"what":"loss"`, `"p":9,`}
+			}
+			for _, part := range want {
+				i := strings.Index(got[at:], part)
+				if i < 0 && (strings.Contains(part, "mov") || strings.Contains(part, "p\":2") || strings.Contains(part, "trade 2") || strings.Contains(part, "gap") || strings.Contains(part, "reconnected")) {
+					if !strings.Contains(got, part) { // states and events come by different ways
+						t.Errorf("no %q in\n%s", part, got)
+					}
+					continue
+				}
+				if i < 0 {
+					t.Fatalf("no %q in its place in\n%s", part, got)
+				}
+				at += i
+			}
+			for _, once := range []string{"trade 1 ×", "trade 2 ×", "trade 9 ×"} {
+				if !asJSON && strings.Count(got, once) != 1 {
+					t.Errorf("%q comes %d times in\n%s", once, strings.Count(got, once), got)
+				}
+			}
+		})
+	}
+}
+
+// errKept says that a connection goes on beside the next one.
+var errKept = errors.New("kept")
+
 // TestSlowOutput has an output that takes nothing for an hour.
 func TestSlowOutput(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -234,8 +320,10 @@ func TestSlowOutput(t *testing.T) {
 			if err := open(conn); err != nil {
 				return err
 			}
-			for {
-				if err := data(conn, trade("AAPL", "126.55", "1")); err != nil {
+			for seq := market.Seq(1); ; seq++ {
+				e := trade("AAPL", "126.55", "1")
+				e.Seq, e.Prev = seq, seq-1
+				if err := data(conn, e); err != nil {
 					return err
 				}
 			}
@@ -296,7 +384,9 @@ func TestTerminal(t *testing.T) {
 				return err
 			}
 			for i := range 10_000 {
-				if err := data(conn, trade("AAPL", "126.5", "1")); err != nil {
+				e := trade("AAPL", "126.5", "1")
+				e.Seq, e.Prev = market.Seq(i+1), market.Seq(i)
+				if err := data(conn, e); err != nil {
 					return err
 				}
 				if i%10 == 0 {
