@@ -64,6 +64,11 @@ func TestDrainIsNotSeen(t *testing.T) {
 			}
 			time.Sleep(100 * time.Millisecond)
 		}
+		m.mu.Lock()
+		if len(m.conns) != 1 {
+			t.Errorf("%d connections are left before the deadline", len(m.conns))
+		}
+		m.mu.Unlock()
 		_ = c.Close()
 		<-r.done
 		if broken := m.compare(r.got(), topics, t.Errorf); broken != 0 || len(r.got()) != 400 {
@@ -129,6 +134,36 @@ func TestDrainWhileGatewaysAreDown(t *testing.T) {
 		<-r.done
 		if broken := m.compare(r.got(), topics, t.Errorf); broken != 0 || c.Stats().Moves != 0 {
 			t.Errorf("%d marked, %+v", broken, c.Stats())
+		}
+	})
+}
+
+// TestOldEndsDuringAMove loses the connection in use while the next one is being
+// made, which is used then; there is no third.
+func TestOldEndsDuringAMove(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel(t)
+		topics := client.Trades("A")
+		c, r := follow(t, m, nil, topics...)
+		m.publish(topics...)
+		time.Sleep(time.Minute)
+		hold := make(chan struct{})
+		m.mu.Lock()
+		m.hold = hold
+		m.mu.Unlock()
+		m.drain(wire.MaxAge, 0, 10*time.Second)
+		synctest.Wait()
+		m.mu.Lock()
+		_ = m.conns[0].conn.Close()
+		m.mu.Unlock()
+		synctest.Wait()
+		m.publish(topics...)
+		close(hold)
+		time.Sleep(10 * time.Second)
+		_ = c.Close()
+		<-r.done
+		if broken := m.compare(r.got(), topics, t.Errorf); broken != 0 || len(m.attempts()) != 2 || c.Stats().Drops != 1 {
+			t.Errorf("%d marked, %d attempts, %+v", broken, len(m.attempts()), c.Stats())
 		}
 	})
 }
@@ -301,6 +336,13 @@ func TestPositionInTheURL(t *testing.T) {
 				if err := p.data(trade("A", 6, 5), trade("A", 7, 6)); err != nil {
 					return err
 				}
+				gap := market.Gap{Reason: market.GapExpired, From: market.Position{Epoch: 7, Seq: 7}, To: market.Position{Epoch: 7, Seq: 9}}
+				if err := p.send(wire.AppendGap(nil, p.format, &gap)); err != nil {
+					return err
+				}
+				if err := p.data(trade("A", 10, 0)); err != nil {
+					return err
+				}
 			}
 			return p.serve()
 		})
@@ -311,8 +353,8 @@ func TestPositionInTheURL(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		got := take(t, c, 3)
-		if got[0].Seq != 5 || got[1].Seq != 6 || got[2].Seq != 7 || got[2].Broken {
+		got := take(t, c, 4)
+		if got[0].Seq != 5 || got[1].Seq != 6 || got[2].Seq != 7 || got[2].Broken || !got[3].Broken || c.Stats().Missing != 0 {
 			t.Errorf("%+v", got)
 		}
 		if want := []string{"/v1/stream?session_id=abc", "/v1/stream?session_id=abc&since=7-6"}; !slices.Equal(asked, want) {
