@@ -7,9 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -27,6 +25,17 @@ type EmbeddedConfig struct {
 	// Sync forces every write to the disk before it is acknowledged. Without it
 	// a crash of the machine, not one of the process, may lose the newest events.
 	Sync bool
+	// Name is the server's, and must be its own in a cluster; "lzstock" by default.
+	Name string
+	// Cluster makes the server a node of a cluster; it needs Listen and Name. Nil
+	// means that it stands alone.
+	Cluster *ClusterConfig
+	// MaxStore bounds what the streams in files take, in bytes; by default the
+	// server takes up to three quarters of what the disk has free.
+	MaxStore int64
+	// File is a configuration file of nats-server, for what is not here: TLS,
+	// accounts, authorization. What is set here wins over it.
+	File string
 }
 
 // MaxPayload is the greatest message that an embedded server takes, in bytes.
@@ -34,34 +43,21 @@ const MaxPayload = 8 << 20
 
 // Embedded is a nats-server in this process.
 type Embedded struct {
-	server *server.Server
-	temp   string // to be removed
-	wg     sync.WaitGroup
-	once   sync.Once
+	server  *server.Server
+	cluster bool
+	temp    string // to be removed
+	wg      sync.WaitGroup
+	once    sync.Once
 }
 
 // StartEmbedded starts a server and returns when it takes connections. Close
 // must be called.
 func StartEmbedded(cfg EmbeddedConfig, logger *slog.Logger) (*Embedded, error) {
-	opts := &server.Options{
-		ServerName: "lzstock", DontListen: true, NoSigs: true, JetStream: true, StoreDir: cfg.Dir,
-		MaxPayload: MaxPayload, SyncAlways: cfg.Sync, DisableJetStreamBanner: true,
+	opts, err := cfg.serverOptions()
+	if err != nil {
+		return nil, fmt.Errorf("bus: %w", err)
 	}
-	if cfg.Listen != "" {
-		host, port, err := net.SplitHostPort(cfg.Listen)
-		if err != nil {
-			return nil, fmt.Errorf("bus: listen address %q: want HOST:PORT: %w", cfg.Listen, err)
-		}
-		n, err := strconv.ParseUint(port, 10, 16)
-		if err != nil {
-			return nil, fmt.Errorf("bus: listen address %q: the port must be a number from 0 to 65535", cfg.Listen)
-		}
-		opts.DontListen, opts.Host, opts.Port = false, host, int(n)
-		if n == 0 {
-			opts.Port = server.RANDOM_PORT
-		}
-	}
-	e := &Embedded{}
+	e := &Embedded{cluster: cfg.Cluster != nil}
 	if cfg.Dir == "" {
 		dir, err := os.MkdirTemp("", "lzstock-bus-")
 		if err != nil {
@@ -70,6 +66,9 @@ func StartEmbedded(cfg EmbeddedConfig, logger *slog.Logger) (*Embedded, error) {
 		e.temp, opts.StoreDir = dir, dir
 	} else if err := writable(cfg.Dir); err != nil {
 		return nil, err
+	}
+	if cfg.Cluster != nil {
+		electFast()
 	}
 	s, err := server.NewServer(opts)
 	if err != nil {
@@ -80,10 +79,10 @@ func StartEmbedded(cfg EmbeddedConfig, logger *slog.Logger) (*Embedded, error) {
 	e.server = s
 	e.wg.Go(s.Start)
 	if err := ready(s, log); err != nil {
-		return nil, errors.Join(fmt.Errorf("bus: start the embedded server: %w", err), e.Close())
+		return nil, errors.Join(fmt.Errorf("bus: start the embedded server: %w", err), e.close(false))
 	}
 	if !s.JetStreamEnabled() {
-		return nil, errors.Join(errors.New("bus: the embedded server came up without JetStream"), e.Close())
+		return nil, errors.Join(errors.New("bus: the embedded server came up without JetStream"), e.close(false))
 	}
 	return e, nil
 }
@@ -128,10 +127,16 @@ func (e *Embedded) URL() string {
 	return e.server.ClientURL()
 }
 
-// Close stops the server and waits until all of it has ended.
-func (e *Embedded) Close() error {
+// Close stops the server and waits until all of it has ended. A node of a cluster
+// hands over what it leads first, which takes a second or two.
+func (e *Embedded) Close() error { return e.close(true) }
+
+func (e *Embedded) close(politely bool) error {
 	var err error
 	e.once.Do(func() {
+		if politely && e.cluster {
+			e.server.LameDuckShutdown()
+		}
 		e.server.Shutdown()
 		e.server.WaitForShutdown()
 		e.wg.Wait()
@@ -148,41 +153,6 @@ func (e *Embedded) removeTemp() error {
 		return fmt.Errorf("bus: remove the temporary directory: %w", err)
 	}
 	return nil
-}
-
-// serverLog passes the server's words on: its own notices are details to us.
-type serverLog struct {
-	logger *slog.Logger
-	fatal  atomic.Pointer[string]
-}
-
-// Noticef implements server.Logger.
-func (l *serverLog) Noticef(format string, v ...any) {
-	l.logger.Debug("nats server", text(format, v))
-}
-
-// Warnf implements server.Logger.
-func (l *serverLog) Warnf(format string, v ...any) { l.logger.Warn("nats server", text(format, v)) }
-
-// Errorf implements server.Logger.
-func (l *serverLog) Errorf(format string, v ...any) { l.logger.Error("nats server", text(format, v)) }
-
-// Fatalf implements server.Logger. The server stops by itself; the process does
-// not end.
-func (l *serverLog) Fatalf(format string, v ...any) {
-	why := fmt.Sprintf(format, v...)
-	l.fatal.CompareAndSwap(nil, &why)
-	l.logger.Error("nats server", slog.String("text", why))
-}
-
-// Debugf implements server.Logger.
-func (l *serverLog) Debugf(string, ...any) {}
-
-// Tracef implements server.Logger.
-func (l *serverLog) Tracef(string, ...any) {}
-
-func text(format string, v []any) slog.Attr {
-	return slog.String("text", fmt.Sprintf(format, v...))
 }
 
 func orDiscard(logger *slog.Logger) *slog.Logger {

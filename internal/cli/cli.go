@@ -35,6 +35,7 @@ type root struct {
 	Up       upCmd      `cmd:"" help:"Run everything in one process: bus, feed, monitor and gateway."`
 	Gateway  gatewayCmd `cmd:"" help:"Run a gateway: WebSockets for clients, prices from a monitor."`
 	Monitor  monitorCmd `cmd:"" help:"Run a Market Monitor: prices from the bus, served by gRPC."`
+	Bus      busCmd     `cmd:"" help:"Run one server of the bus: NATS with JetStream, alone or in a cluster."`
 	Feed     feedCmd    `cmd:"" help:"Bring prices onto the bus, or record what it carries."`
 	Publish  publishCmd `cmd:"" help:"Publish trades and quotes from standard input through a monitor's Ingest service."`
 	Watch    watchCmd   `cmd:"" help:"Watch prices in the terminal."`
