@@ -4,14 +4,40 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/lzstock/lzstock/internal/bus"
 	"github.com/lzstock/lzstock/internal/obs"
 )
 
-// dialTimeout is how long a start waits for an external NATS.
-const dialTimeout = 10 * time.Second
+const (
+	// dialTimeout is how long a start waits for an external NATS, or for a cluster
+	// that is about to elect its leader.
+	dialTimeout = 10 * time.Second
+	// dialPause is the time between two attempts.
+	dialPause = 250 * time.Millisecond
+)
+
+// dial connects to a bus, and tries again while it may yet come.
+func dial[B any](ctx context.Context, log *slog.Logger, connect func(ctx context.Context) (B, error)) (B, error) {
+	bound, cancel := context.WithTimeoutCause(ctx, dialTimeout, fmt.Errorf("no answer within %v; is NATS with JetStream there?", dialTimeout))
+	defer cancel()
+	for first := true; ; first = false {
+		js, err := connect(bound)
+		if err == nil || !errors.Is(err, bus.ErrLost) {
+			return js, err
+		}
+		if first {
+			log.LogAttrs(ctx, slog.LevelInfo, "waiting for NATS", slog.Duration("at_most", dialTimeout), slog.Any("error", err))
+		}
+		select {
+		case <-time.After(dialPause):
+		case <-bound.Done():
+			return js, fmt.Errorf("%w: %w", context.Cause(bound), err)
+		}
+	}
+}
 
 // BusConfig says which bus a process uses.
 type BusConfig struct {
@@ -39,9 +65,7 @@ func (b *builder) bus(ctx context.Context, c BusConfig, name string) (*bus.JetSt
 		b.owns(server)
 		nats.Server = server
 	}
-	dctx, cancel := context.WithTimeoutCause(ctx, dialTimeout, fmt.Errorf("no answer within %v; is NATS with JetStream there?", dialTimeout))
-	defer cancel()
-	js, err := bus.Dial(dctx, nats)
+	js, err := dial(ctx, b.Logger, func(ctx context.Context) (*bus.JetStream, error) { return bus.Dial(ctx, nats) })
 	if err != nil {
 		return nil, err
 	}

@@ -181,9 +181,7 @@ func (b *builder) sessions(ctx context.Context, c EdgeConfig) (session.Config, e
 		return s, nil
 	}
 	c.SessionBus.Name, c.SessionBus.Logger = "lzstock gateway sessions", b.Logger
-	dctx, cancel := context.WithTimeoutCause(ctx, dialTimeout, fmt.Errorf("no answer within %v; is NATS with JetStream there?", dialTimeout))
-	defer cancel()
-	kv, err := bus.DialKV(dctx, c.SessionBus)
+	kv, err := dial(ctx, b.Logger, func(ctx context.Context) (*bus.KV, error) { return bus.DialKV(ctx, c.SessionBus) })
 	if err != nil {
 		return s, fmt.Errorf("sessions: %w", err)
 	}

@@ -69,15 +69,41 @@ func (b *JetStream) load(ctx context.Context, name string) ([]byte, error) {
 
 func (b *JetStream) openBucket(ctx context.Context) (jetstream.ObjectStore, error) {
 	store, err := b.js.ObjectStore(ctx, b.bucket())
-	if !errors.Is(err, jetstream.ErrBucketNotFound) {
-		return store, err
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		settings := b.stream.fresh()
+		store, err = b.js.CreateObjectStore(ctx, jetstream.ObjectStoreConfig{
+			Bucket: b.bucket(), Description: "LZStock checkpoints", Storage: settings.Storage, Replicas: settings.Replicas,
+		})
+		if errors.Is(err, jetstream.ErrBucketExists) { // another process was faster
+			store, err = b.js.ObjectStore(ctx, b.bucket())
+		}
 	}
-	settings := b.stream.fresh()
-	store, err = b.js.CreateObjectStore(ctx, jetstream.ObjectStoreConfig{
-		Bucket: b.bucket(), Description: "LZStock checkpoints", Storage: settings.Storage, Replicas: settings.Replicas,
-	})
-	if errors.Is(err, jetstream.ErrBucketExists) { // another process was faster
-		return b.js.ObjectStore(ctx, b.bucket())
+	if err != nil {
+		return nil, err
+	}
+	changed, err := b.mendBucket(ctx)
+	if err == nil && changed { // the handle remembers the settings
+		store, err = b.js.ObjectStore(ctx, b.bucket())
 	}
 	return store, err
+}
+
+// mendBucket gives the bucket as many copies as are wanted, and has only the
+// leader answer, since a copy may be behind.
+func (b *JetStream) mendBucket(ctx context.Context) (changed bool, err error) {
+	s, err := b.js.Stream(ctx, "OBJ_"+b.bucket())
+	if err != nil {
+		return false, err
+	}
+	has := s.CachedInfo().Config
+	wanted := has
+	wanted.AllowDirect = false
+	if b.stream.Replicas > 0 {
+		wanted.Replicas = b.stream.Replicas
+	}
+	if wanted.AllowDirect == has.AllowDirect && wanted.Replicas == has.Replicas {
+		return false, nil
+	}
+	_, err = b.js.UpdateStream(ctx, wanted)
+	return true, explain(err)
 }

@@ -92,7 +92,7 @@ const (
 	connectTimeout = 3 * time.Second
 	reconnectWait  = 100 * time.Millisecond
 	reconnectMost  = 2 * time.Second
-	pingEvery      = 2 * time.Second
+	pingEvery      = time.Second // a server that is frozen is left after three
 	pingsOut       = 2
 )
 

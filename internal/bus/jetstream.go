@@ -40,7 +40,8 @@ type JetStream struct {
 }
 
 // Dial connects and makes sure that the stream exists as the configuration
-// wants it. Close must be called. ctx bounds the dialling alone.
+// wants it. Close must be called. ctx bounds the dialling alone. An error that is
+// ErrLost may pass: nobody listens yet, or the cluster has no leader yet.
 func Dial(ctx context.Context, cfg Config) (*JetStream, error) {
 	if err := cfg.Stream.validate(); err != nil {
 		return nil, fmt.Errorf("bus: %w", err)
@@ -68,7 +69,7 @@ func Dial(ctx context.Context, cfg Config) (*JetStream, error) {
 	base := context.WithoutCancel(ctx)
 	b.health = newHealth(0)
 	if b.nc, err = nats.Connect(cfg.URL, opts...); err != nil {
-		return nil, fmt.Errorf("bus: connect to %s: %w", cfg.where(), err)
+		return nil, fmt.Errorf("bus: connect to %s: %w", cfg.where(), unreachable(err))
 	}
 	if b.js, err = jetstream.New(b.nc); err == nil {
 		var info *jetstream.StreamInfo

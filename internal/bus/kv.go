@@ -77,7 +77,7 @@ func dialKV(ctx context.Context, cfg Config, create bool) (*KV, error) {
 		}),
 	)
 	if k.nc, err = nats.Connect(cfg.URL, opts...); err != nil {
-		return nil, fmt.Errorf("bus: connect to %s: %w", cfg.where(), err)
+		return nil, fmt.Errorf("bus: connect to %s: %w", cfg.where(), unreachable(err))
 	}
 	if k.js, err = jetstream.New(k.nc); err == nil {
 		if create {
@@ -110,13 +110,7 @@ func (c *StreamConfig) sessions() jetstream.StreamConfig {
 func (k *KV) ensure(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*callTimeout)
 	defer cancel()
-	s, err := k.js.Stream(ctx, k.stream.Name)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		s, err = k.js.CreateStream(ctx, k.stream)
-		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another process was faster
-			s, err = k.js.Stream(ctx, k.stream.Name)
-		}
-	}
+	s, err := openStream(ctx, k.js, k.stream)
 	if err != nil {
 		return fmt.Errorf("open bucket %s: %w", k.stream.Name, err)
 	}
@@ -131,7 +125,7 @@ func (k *KV) ensure(ctx context.Context) error {
 	}
 	if wanted.AllowDirect != has.AllowDirect || wanted.Replicas != has.Replicas {
 		if s, err = k.js.UpdateStream(ctx, wanted); err != nil {
-			return fmt.Errorf("update the settings of bucket %s: %w", k.stream.Name, err)
+			return fmt.Errorf("update the settings of bucket %s: %w", k.stream.Name, explain(err))
 		}
 		k.logger.Info("bucket settings updated", slog.String("bucket", k.stream.Name), slog.Int("replicas", wanted.Replicas))
 	}
@@ -261,12 +255,11 @@ func (k *KV) publish(ctx context.Context, m *nats.Msg) (uint64, error) {
 	if err == nil {
 		return ack.Sequence, nil
 	}
-	const full = 10077 // the stream's limit of bytes
 	api, ok := errors.AsType[*jetstream.APIError](err)
 	switch {
 	case ok && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant):
 		return 0, session.ErrConflict
-	case ok && api.ErrorCode == full:
+	case ok && api.ErrorCode == codeStoreFailed: // the stream's limit of bytes
 		return 0, fmt.Errorf("%w: bucket %s: %w", session.ErrFull, k.stream.Name, err)
 	}
 	return 0, k.failure(ctx, err)

@@ -10,8 +10,9 @@ import (
 type metrics struct {
 	up, pending                                prometheus.Gauge
 	losses, batches, events, bytes, duplicates prometheus.Counter
-	retries, readBatches, readEvents, rereads  prometheus.Counter
+	readBatches, readEvents, rereads           prometheus.Counter
 	damaged, backpressure                      prometheus.Counter
+	retries                                    *prometheus.CounterVec
 	seconds, size                              prometheus.Histogram
 }
 
@@ -20,14 +21,15 @@ type metrics struct {
 func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 	r := &registrar{registry: registry}
 	m := &metrics{
-		up:           r.gauge("up", "1 while the bus can be reached."),
-		pending:      r.gauge("pending_events", "Events that wait to be published."),
-		losses:       r.counter("losses_total", "Times that the bus was lost."),
-		batches:      r.counter("published_batches_total", "Batches stored."),
-		events:       r.counter("published_events_total", "Events stored."),
-		bytes:        r.counter("published_bytes_total", "Bytes of envelopes stored."),
-		duplicates:   r.counter("duplicate_batches_total", "Batches that the bus had already."),
-		retries:      r.counter("publish_retries_total", "Attempts to publish that were repeated."),
+		up:         r.gauge("up", "1 while the bus can be reached."),
+		pending:    r.gauge("pending_events", "Events that wait to be published."),
+		losses:     r.counter("losses_total", "Times that the bus was lost."),
+		batches:    r.counter("published_batches_total", "Batches stored."),
+		events:     r.counter("published_events_total", "Events stored."),
+		bytes:      r.counter("published_bytes_total", "Bytes of envelopes stored."),
+		duplicates: r.counter("duplicate_batches_total", "Batches that the bus had already."),
+		retries: register(r, prometheus.NewCounterVec(prometheus.CounterOpts(opts("publish_retries_total",
+			"Attempts to publish that were repeated, by why.")), []string{"reason"})),
 		readBatches:  r.counter("read_batches_total", "Batches read."),
 		readEvents:   r.counter("read_events_total", "Events read."),
 		rereads:      r.counter("rereads_total", "Times that reading began anew after a hole or silence."),
@@ -37,7 +39,15 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 			[]float64{.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, 1, 5}),
 		size: r.histogram("batch_events", "Events a batch.", []float64{1, 2, 4, 8, 16, 32, 64, 128, 256}),
 	}
+	m.begin()
 	return m, r.err
+}
+
+// begin makes all values of labels, so that they are there from the start.
+func (m *metrics) begin() {
+	for _, reason := range []string{whyLost, whyFull, whyNobody, whyStoring, whyOther} {
+		m.retries.WithLabelValues(reason)
+	}
 }
 
 func (m *metrics) published(events, bytes int, took time.Duration, duplicate bool) {

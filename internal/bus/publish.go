@@ -13,9 +13,10 @@ import (
 )
 
 const (
-	attemptTimeout = 2 * time.Second
+	attemptTimeout = time.Second
 	retryFirst     = 20 * time.Millisecond
 	retryMost      = time.Second
+	tellEvery      = 10 * time.Second // while a batch is not stored
 )
 
 // Publish stores a batch and says where. While the bus is lost it waits and
@@ -45,6 +46,7 @@ func (b *JetStream) Publish(ctx context.Context, batch Batch) (Stored, error) {
 
 func (b *JetStream) publish(ctx context.Context, subject, id string, data []byte) (*jetstream.PubAck, error) {
 	first := time.Now()
+	var told time.Time
 	for attempt := 0; ; attempt++ {
 		ack, err := b.attempt(ctx, subject, id, data, attempt > 0 && time.Since(first) > DedupWindow/2)
 		if err == nil {
@@ -56,9 +58,16 @@ func (b *JetStream) publish(ctx context.Context, subject, id string, data []byte
 		if fatal := b.fatal(ctx, err); fatal != nil {
 			return nil, fatal
 		}
-		b.metrics.retries.Inc()
-		if attempt == 0 {
-			b.logger.Warn("publishing waits for the bus", slog.String("subject", subject), slog.Any("error", err))
+		reason := why(err)
+		b.metrics.retries.WithLabelValues(reason).Inc()
+		if time.Since(told) > tellEvery && reason != whyStoring {
+			told = time.Now()
+			level := slog.LevelWarn
+			if reason == whyFull {
+				level = slog.LevelError
+			}
+			b.logger.LogAttrs(ctx, level, "publishing waits for the bus: "+advice(reason), slog.String("subject", subject),
+				slog.String("reason", reason), slog.Int("attempts", attempt+1), slog.Duration("for", time.Since(first)), slog.Any("error", err))
 		}
 		select {
 		case <-time.After(jitter(min(retryMost, retryFirst<<min(attempt, 10)))):
@@ -71,11 +80,19 @@ func (b *JetStream) publish(ctx context.Context, subject, id string, data []byte
 // attempt sends the batch once. Where an earlier attempt may be older than the
 // ids that the bus knows, it looks whether that was stored after all.
 func (b *JetStream) attempt(ctx context.Context, subject, id string, data []byte, old bool) (*jetstream.PubAck, error) {
-	ctx, done, err := b.health.await(ctx) // a loss ends the wait for an answer that will not come
+	bound, done, err := b.health.await(ctx) // a loss ends the wait for an answer that will not come
 	if err != nil {
 		return nil, err
 	}
 	defer done()
+	ack, err := b.send(bound, subject, id, data, old)
+	if why := context.Cause(bound); err != nil && why != nil {
+		err = why
+	}
+	return ack, err
+}
+
+func (b *JetStream) send(ctx context.Context, subject, id string, data []byte, old bool) (*jetstream.PubAck, error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	if old {
@@ -92,7 +109,7 @@ func (b *JetStream) attempt(ctx context.Context, subject, id string, data []byte
 	return ack, err
 }
 
-// lookUp finds the batch where it is the source's last.
+// lookUp asks the stream's leader whether the batch is the source's last.
 func (b *JetStream) lookUp(ctx context.Context, subject, id string) (*jetstream.PubAck, error) {
 	s, err := b.js.Stream(ctx, b.stream.Name)
 	if err != nil {
@@ -121,8 +138,7 @@ func (b *JetStream) fatal(ctx context.Context, err error) error {
 	if errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, jetstream.ErrStreamMessageExceedsMaximum) {
 		return fmt.Errorf("%w: %w", ErrTooLarge, err)
 	}
-	const wrongStream = 10060 // the subject belongs to another stream
-	if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.ErrorCode == wrongStream {
+	if code(err) == codeWrongStream {
 		return fmt.Errorf("another stream takes the subject: %w", err)
 	}
 	return nil

@@ -21,13 +21,7 @@ func (b *JetStream) ensure(ctx context.Context) (*jetstream.StreamInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, 3*callTimeout)
 	defer cancel()
 	name := b.stream.Name
-	s, err := b.js.Stream(ctx, name)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		s, err = b.js.CreateStream(ctx, b.stream.fresh())
-		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another process was faster
-			s, err = b.js.Stream(ctx, name)
-		}
-	}
+	s, err := openStream(ctx, b.js, b.stream.fresh())
 	if err != nil {
 		return nil, fmt.Errorf("open stream %s: %w", name, err)
 	}
@@ -38,7 +32,7 @@ func (b *JetStream) ensure(ctx context.Context) (*jetstream.StreamInfo, error) {
 	}
 	if changed {
 		if s, err = b.js.UpdateStream(ctx, wanted); err != nil {
-			return nil, fmt.Errorf("update the settings of stream %s: %w", name, err)
+			return nil, fmt.Errorf("update the settings of stream %s: %w", name, explain(err))
 		}
 		info = s.CachedInfo()
 		b.logger.Info("stream settings updated", slog.String("stream", name), slog.Duration("max_age", wanted.MaxAge),
@@ -47,13 +41,27 @@ func (b *JetStream) ensure(ctx context.Context) (*jetstream.StreamInfo, error) {
 	return info, nil
 }
 
-// fresh gives the settings of a stream that does not exist yet.
+// openStream gives a stream, and makes it where it is missing.
+func openStream(ctx context.Context, js jetstream.JetStream, fresh jetstream.StreamConfig) (jetstream.Stream, error) {
+	s, err := js.Stream(ctx, fresh.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		s, err = js.CreateStream(ctx, fresh)
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another process was faster
+			s, err = js.Stream(ctx, fresh.Name)
+		}
+	}
+	return s, explain(err)
+}
+
+// fresh gives the settings of a stream that does not exist yet. Only the leader
+// answers for a single batch: a copy may be behind, and what it does not have yet
+// would look as if it had never been stored.
 func (c *StreamConfig) fresh() jetstream.StreamConfig {
 	s := jetstream.StreamConfig{
 		Name: c.Name, Description: "LZStock market data", Subjects: []string{subjects},
 		Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld, Storage: jetstream.FileStorage,
 		MaxAge: c.MaxAge, MaxBytes: c.MaxBytes, Replicas: max(1, c.Replicas),
-		MaxMsgs: -1, MaxConsumers: -1, MaxMsgsPerSubject: -1, MaxMsgSize: -1, AllowDirect: true,
+		MaxMsgs: -1, MaxConsumers: -1, MaxMsgsPerSubject: -1, MaxMsgSize: -1,
 	}
 	bytes := int64(DefaultMaxBytesFile)
 	if c.Storage == StorageMemory {
@@ -87,7 +95,7 @@ func (c *StreamConfig) merge(has jetstream.StreamConfig) (wanted jetstream.Strea
 	if len(wrong) > 0 {
 		return wanted, false, errors.Join(wrong...)
 	}
-	wanted.Discard = jetstream.DiscardOld
+	wanted.Discard, wanted.AllowDirect = jetstream.DiscardOld, false
 	if c.MaxAge > 0 {
 		wanted.MaxAge = c.MaxAge
 	}
@@ -98,7 +106,7 @@ func (c *StreamConfig) merge(has jetstream.StreamConfig) (wanted jetstream.Strea
 		wanted.Replicas = c.Replicas
 	}
 	wanted.Duplicates = dedup(wanted.MaxAge)
-	changed = wanted.Discard != has.Discard || wanted.MaxAge != has.MaxAge || wanted.MaxBytes != has.MaxBytes ||
+	changed = wanted.Discard != has.Discard || wanted.AllowDirect != has.AllowDirect || wanted.MaxAge != has.MaxAge || wanted.MaxBytes != has.MaxBytes ||
 		wanted.Replicas != has.Replicas || wanted.Duplicates != has.Duplicates
 	return wanted, changed, nil
 }

@@ -27,7 +27,7 @@ type natsFlags struct {
 	NatsKey      string        `help:"NATS: its key, PEM."                                                     placeholder:"FILE"`
 	KeepAge      time.Duration `help:"How long the bus keeps events; 0 leaves it as it is, 24h where new."     default:"0s" placeholder:"TIME"`
 	KeepBytes    byteSize      `help:"How much the bus keeps; 0 leaves it as it is, 2GiB (in memory 256MiB) where new." default:"0" placeholder:"SIZE"`
-	KeepCopies   int           `help:"How many servers of a NATS cluster keep the events; 0 leaves it as it is, 1 where new." default:"0" placeholder:"N"`
+	KeepCopies   int           `help:"How many servers of a NATS cluster keep the events, the checkpoints and the sessions: 3 survives the loss of one; 0 leaves it as it is, 1 where new. --replicas is the same." default:"0" placeholder:"N" aliases:"replicas"`
 }
 
 func (f natsFlags) nats(url string) bus.Config {
