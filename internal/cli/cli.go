@@ -15,6 +15,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/lzstock/lzstock/internal/app"
+	"github.com/lzstock/lzstock/internal/cluster"
 	"github.com/lzstock/lzstock/internal/obs"
 )
 
@@ -27,14 +28,16 @@ const (
 
 // root is the whole command line.
 type root struct {
-	Help      helpFlag      `help:"Show what there is, and examples." short:"h"`
-	Config    string        `help:"Read settings from this YAML file: a key is a flag's name."                              placeholder:"FILE"`
-	LogLevel  slog.Level    `default:"info" help:"Least level that is logged: debug, info, warn or error."                   placeholder:"LEVEL"`
-	LogFormat obs.LogFormat `default:"auto" enum:"auto,text,json" help:"How log lines look: text, json, or auto: text on a terminal." placeholder:"FORMAT"`
+	Help       helpFlag      `help:"Show what there is, and examples." short:"h"`
+	Config     string        `help:"Read settings from this YAML file: a key is a flag's name."                              placeholder:"FILE"`
+	LogLevel   slog.Level    `default:"info" help:"Least level that is logged: debug, info, warn or error."                   placeholder:"LEVEL"`
+	LogFormat  obs.LogFormat `default:"auto" enum:"auto,text,json" help:"How log lines look: text, json, or auto: text on a terminal." placeholder:"FORMAT"`
+	WithParent bool          `hidden:"" cmdline:"" help:"End when standard input does: the process that started this one has gone."`
 
 	Up       upCmd      `cmd:"" help:"Run everything in one process: bus, feed, monitor and gateway."`
 	Gateway  gatewayCmd `cmd:"" help:"Run a gateway: WebSockets for clients, prices from a monitor."`
 	Monitor  monitorCmd `cmd:"" help:"Run a Market Monitor: prices from the bus, served by gRPC."`
+	Cluster  clusterCmd `cmd:"" help:"Run a whole cluster on this machine, for development: many processes, one command."`
 	Bus      busCmd     `cmd:"" help:"Run one server of the bus: NATS with JetStream, alone or in a cluster."`
 	Feed     feedCmd    `cmd:"" help:"Bring prices onto the bus, or record what it carries."`
 	Publish  publishCmd `cmd:"" help:"Publish trades and quotes from standard input through a monitor's Ingest service."`
@@ -141,6 +144,14 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	logger, err := obs.NewLogger(stderr, obs.LogConfig{Format: r.LogFormat, Level: r.LogLevel})
 	if err != nil {
 		return finish(usageError{err}, stderr, "")
+	}
+	if file, ok := stdin.(*os.File); ok && r.WithParent {
+		bound, release, err := cluster.Lifeline(ctx, file)
+		if err != nil {
+			return finish(err, stderr, "")
+		}
+		defer release()
+		ctx = bound
 	}
 	err = kctx.Run(&process{
 		ctx: ctx, stdin: stdin, stdout: stdout, stderr: stderr, args: args, environ: environ,
