@@ -8,6 +8,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
+// checkpointTries is how often a checkpoint is saved or loaded before that has
+// failed.
+const checkpointTries = 3
+
 // bucket names the object store of checkpoints.
 func (b *JetStream) bucket() string { return b.stream.Name + "_checkpoints" }
 
@@ -17,18 +21,21 @@ func (b *JetStream) SaveCheckpoint(ctx context.Context, name string, data []byte
 	ctx, done, err := b.health.await(ctx)
 	if err == nil {
 		defer done()
-		var store jetstream.ObjectStore
-		if store, err = b.openBucket(ctx); err == nil {
-			_, err = store.PutBytes(ctx, name, data)
-		}
-		if err != nil {
+		for range checkpointTries { // a bucket that was just made, or got more copies, may lose one
+			var store jetstream.ObjectStore
+			if store, err = b.openBucket(ctx); err == nil {
+				_, err = store.PutBytes(ctx, name, data)
+			}
+			if err == nil {
+				return nil
+			}
 			err = b.failure(ctx, err)
+			if ctx.Err() != nil {
+				break
+			}
 		}
 	}
-	if err != nil {
-		return fmt.Errorf("save checkpoint %s: %w", name, err)
-	}
-	return nil
+	return fmt.Errorf("save checkpoint %s: %w", name, err)
 }
 
 // LoadCheckpoint gives what was kept last under the name, or ErrNotFound.
@@ -46,9 +53,8 @@ func (b *JetStream) LoadCheckpoint(ctx context.Context, name string) ([]byte, er
 }
 
 func (b *JetStream) load(ctx context.Context, name string) ([]byte, error) {
-	const tries = 3 // one that is replaced while it is read fails
 	var failed error
-	for range tries {
+	for range checkpointTries { // one that is replaced while it is read fails
 		store, err := b.js.ObjectStore(ctx, b.bucket())
 		if err == nil {
 			var data []byte
@@ -67,33 +73,19 @@ func (b *JetStream) load(ctx context.Context, name string) ([]byte, error) {
 	return nil, failed
 }
 
+// openBucket gives the bucket, and makes it where it is missing, or gives it as
+// many copies as are wanted. It is one of NATS's object stores, except that only
+// its leader answers: a copy may be behind.
 func (b *JetStream) openBucket(ctx context.Context) (jetstream.ObjectStore, error) {
-	store, err := b.js.ObjectStore(ctx, b.bucket())
-	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		settings := b.stream.fresh()
-		store, err = b.js.CreateObjectStore(ctx, jetstream.ObjectStoreConfig{
-			Bucket: b.bucket(), Description: "LZStock checkpoints", Storage: settings.Storage, Replicas: settings.Replicas,
-		})
-		if errors.Is(err, jetstream.ErrBucketExists) { // another process was faster
-			store, err = b.js.ObjectStore(ctx, b.bucket())
-		}
-	}
+	feed := b.stream.fresh()
+	s, err := openStream(ctx, b.js, jetstream.StreamConfig{
+		Name: "OBJ_" + b.bucket(), Description: "LZStock checkpoints",
+		Subjects: []string{"$O." + b.bucket() + ".C.>", "$O." + b.bucket() + ".M.>"},
+		Storage:  feed.Storage, Replicas: feed.Replicas, Discard: jetstream.DiscardNew, AllowRollup: true,
+		MaxBytes: -1, MaxMsgs: -1, MaxConsumers: -1, MaxMsgsPerSubject: -1, MaxMsgSize: -1,
+	})
 	if err != nil {
 		return nil, err
-	}
-	changed, err := b.mendBucket(ctx)
-	if err == nil && changed { // the handle remembers the settings
-		store, err = b.js.ObjectStore(ctx, b.bucket())
-	}
-	return store, err
-}
-
-// mendBucket gives the bucket as many copies as are wanted, and has only the
-// leader answer, since a copy may be behind.
-func (b *JetStream) mendBucket(ctx context.Context) (changed bool, err error) {
-	s, err := b.js.Stream(ctx, "OBJ_"+b.bucket())
-	if err != nil {
-		return false, err
 	}
 	has := s.CachedInfo().Config
 	wanted := has
@@ -101,9 +93,10 @@ func (b *JetStream) mendBucket(ctx context.Context) (changed bool, err error) {
 	if b.stream.Replicas > 0 {
 		wanted.Replicas = b.stream.Replicas
 	}
-	if wanted.AllowDirect == has.AllowDirect && wanted.Replicas == has.Replicas {
-		return false, nil
+	if wanted.AllowDirect != has.AllowDirect || wanted.Replicas != has.Replicas {
+		if _, err := b.js.UpdateStream(ctx, wanted); err != nil {
+			return nil, fmt.Errorf("update the settings of bucket %s: %w", b.bucket(), explain(err))
+		}
 	}
-	_, err = b.js.UpdateStream(ctx, wanted)
-	return true, explain(err)
+	return b.js.ObjectStore(ctx, b.bucket())
 }

@@ -56,7 +56,7 @@ func startCluster(t *testing.T) *cluster {
 	}
 	for i := range c.cfg {
 		c.cfg[i] = bus.EmbeddedConfig{
-			Name: fmt.Sprint("n", i), Dir: t.TempDir(), Listen: freePort(t), MaxStore: 1 << 30,
+			Name: fmt.Sprint("n", i), Dir: t.TempDir(), Listen: freePort(t), MaxStore: 16 << 30,
 			Cluster: &bus.ClusterConfig{Listen: routes[i], Routes: routes},
 		}
 		c.start(i)

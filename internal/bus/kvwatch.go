@@ -50,7 +50,8 @@ func (k *KV) watch(ctx context.Context, yield func(session.Entry, error) bool) e
 	if err != nil {
 		return k.failure(call, err)
 	}
-	w := &kvWatch{kv: k, sub: sub, upTo: upTo, all: consumer.CachedInfo().NumPending == 0, yield: yield}
+	// Where a copy gives what there is, it may be behind the leader.
+	w := &kvWatch{kv: k, sub: sub, upTo: upTo, all: upTo == 0 && consumer.CachedInfo().NumPending == 0, yield: yield}
 	return w.run(ctx)
 }
 
@@ -76,6 +77,7 @@ type kvWatch struct {
 	sub    *nats.Subscription
 	upTo   uint64 // the last revision before the consumer was made
 	all    bool   // all that there was has been given
+	idle   int    // heartbeats since something came
 	synced bool   // and the caller knows
 	count  uint64 // messages that came
 	yield  func(session.Entry, error) bool
@@ -104,8 +106,12 @@ func (w *kvWatch) run(parent context.Context) error {
 		}
 		silence.Stop() // the caller takes its time
 		if len(msg.Data) == 0 && msg.Header.Get("Status") != "" {
-			// The server is idle where nothing is left to send.
-			w.all = w.all || (msg.Reply == "" && msg.Header.Get(stalled) == "")
+			// The server is idle where nothing is left to send. What was last may have
+			// expired; a copy that is behind has it within two heartbeats.
+			if msg.Reply == "" && msg.Header.Get(stalled) == "" {
+				w.idle++
+			}
+			w.all = w.all || w.idle >= 2
 			if err := answer(w.kv.nc, msg); err != nil {
 				return w.kv.failure(ctx, err)
 			}
@@ -132,6 +138,7 @@ func (w *kvWatch) give(msg *nats.Msg) error {
 	if (w.synced || e.Op != session.OpExpire) && !w.yield(e, nil) {
 		return errStopped
 	}
-	w.all = w.all || meta.NumPending == 0
+	w.idle = 0
+	w.all = w.all || (meta.NumPending == 0 && meta.Sequence.Stream >= w.upTo)
 	return nil
 }
