@@ -49,7 +49,7 @@ func startClusterUp(t *testing.T, args ...string) *clusterUp {
 // pid gives the process's number, as it was printed last.
 func (c *clusterUp) pid(name string) int {
 	c.t.Helper()
-	found := regexp.MustCompile(`(?m)^(?: *` + name + ` +|` + name + ` runs again, pid )(\d+)`).FindAllStringSubmatch(c.out.String(), -1)
+	found := regexp.MustCompile(`(?m)^(?: *`+name+` +|`+name+` runs again, pid )(\d+)`).FindAllStringSubmatch(c.out.String(), -1)
 	if len(found) == 0 {
 		c.t.Fatalf("no process %s in %s", name, c.out)
 	}

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -20,6 +19,8 @@ const (
 	nodeWatch = time.Second
 	// nodePause is the time between two attempts to start it again.
 	nodePause = 5 * time.Second
+	// nodeRoom is how many bytes must be free before it is.
+	nodeRoom = 16 << 20
 )
 
 // NodeConfig configures a process that is one server of the bus.
@@ -106,24 +107,25 @@ func (n *node) run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		if n.server.Load().Out() {
-			if err := n.restart(ctx); err != nil {
+		if why := n.server.Load().Broken(); why != nil {
+			if err := n.restart(ctx, why); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// restart starts the server again until that works. Where its data was in a
-// temporary folder, that is gone, and the process ends.
-func (n *node) restart(ctx context.Context) error {
-	n.log.LogAttrs(ctx, slog.LevelError, "JetStream has ended on this node: is the disk full? It is started again until that works",
-		slog.String("data", n.cfg.Dir), slog.Duration("every", nodePause))
+// restart closes the server, so that the others of a cluster take over, and starts
+// it again once there is room. Where its data was in a temporary folder, that is
+// gone, and the process ends.
+func (n *node) restart(ctx context.Context, why error) error {
+	n.log.LogAttrs(ctx, slog.LevelError, "JetStream has ended on this node: is the disk full? It is started again once there is room",
+		slog.String("data", n.cfg.Dir), slog.Any("error", why))
 	if err := n.server.Load().Close(); err != nil {
 		n.log.LogAttrs(ctx, slog.LevelWarn, "close the server", slog.Any("error", err))
 	}
 	if n.cfg.Dir == "" {
-		return errors.New("JetStream has ended, and with it its temporary data: is the disk full?")
+		return fmt.Errorf("JetStream has ended, and with it its temporary data: is the disk full? %w", why)
 	}
 	for {
 		select {
@@ -131,8 +133,12 @@ func (n *node) restart(ctx context.Context) error {
 			return nil
 		case <-time.After(nodePause):
 		}
-		n.again.Add(1)
-		if err := n.start(); err != nil {
+		err := bus.Room(n.cfg.Dir, nodeRoom)
+		if err == nil {
+			n.again.Add(1)
+			err = n.start()
+		}
+		if err != nil {
 			n.log.LogAttrs(ctx, slog.LevelError, "the node does not start yet", slog.Any("error", err))
 			continue
 		}

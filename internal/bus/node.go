@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -120,18 +121,40 @@ func (e *Embedded) ClusterAddr() string {
 	return ""
 }
 
-// Out reports whether the server has ended, or has given up JetStream, which it
-// does where it cannot write: it must be closed and started anew.
-func (e *Embedded) Out() bool { return !e.server.Running() || !e.server.JetStreamEnabled() }
+// Broken says why the server must be closed and started anew, nil where it need
+// not: it has ended, or could not write. nats-server tries no write again, also
+// where there is room again.
+func (e *Embedded) Broken() error {
+	if !e.server.Running() || !e.server.JetStreamEnabled() {
+		return errors.New("JetStream has ended: the disk may be full")
+	}
+	if h := e.server.Healthz(nil); strings.Contains(h.Error, "write error") {
+		return errors.New(h.Error)
+	}
+	return nil
+}
 
 // Ready says why the server cannot do its work yet: in a cluster, because no
 // leader is known, or because it has not caught up with the others.
 func (e *Embedded) Ready() error {
-	if e.Out() {
-		return errors.New("JetStream has ended: the disk may be full")
+	if err := e.Broken(); err != nil {
+		return err
 	}
 	if h := e.server.Healthz(nil); h.Error != "" {
 		return errors.New(h.Error) // "JetStream has not established contact with a meta leader", and such
+	}
+	return nil
+}
+
+// Room says why some bytes cannot be written into a folder.
+func Room(dir string, bytes int) error {
+	f, err := os.CreateTemp(dir, ".probe-")
+	if err != nil {
+		return fmt.Errorf("bus: %w", err)
+	}
+	_, err = f.Write(make([]byte, bytes))
+	if err := errors.Join(err, f.Close(), os.Remove(f.Name())); err != nil {
+		return fmt.Errorf("bus: no room for %d bytes: %w", bytes, err)
 	}
 	return nil
 }
