@@ -122,6 +122,9 @@ func TestBusLosesNodes(t *testing.T) {
 		stalled = sent.Load()
 		return before == stalled && batcher.Stats().Pending == 512
 	})
+	begin := time.Now()
+	eventually(t, "readers know", func() bool { return !reader.Healthy() })
+	t.Logf("without two of three nodes: readers knew %s after the source had to wait", time.Since(begin).Round(time.Millisecond))
 	nodes[1].run(t)
 	goesOn("with two of three again")
 	nodes[0].run(t)

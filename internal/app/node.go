@@ -45,7 +45,7 @@ func Node(ctx context.Context, p Process, c NodeConfig) error {
 			b.Logger.LogAttrs(ctx, slog.LevelWarn, "the bus asks nobody for credentials: whoever reaches this address reads and writes prices",
 				slog.String("address", c.Bus.Listen))
 		}
-		n := &node{cfg: c.Bus, log: b.Logger}
+		n := &node{cfg: c.Bus, log: b.Logger, pause: nodePause}
 		if err := n.start(); err != nil {
 			return err
 		}
@@ -77,6 +77,7 @@ func nodeBanner(c bus.EmbeddedConfig, e *bus.Embedded) string {
 type node struct {
 	cfg    bus.EmbeddedConfig
 	log    *slog.Logger
+	pause  time.Duration
 	server atomic.Pointer[bus.Embedded]
 	again  atomic.Int64 // times that it was started again
 }
@@ -131,7 +132,7 @@ func (n *node) restart(ctx context.Context, why error) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(nodePause):
+		case <-time.After(n.pause):
 		}
 		err := bus.Room(n.cfg.Dir, nodeRoom)
 		if err == nil {

@@ -1,6 +1,10 @@
 package bus
 
-import "github.com/nats-io/nats-server/v2/server"
+import (
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
 
 // Kill ends a node without handing over what it leads, as far as that goes within
 // one process.
@@ -24,7 +28,8 @@ func (e *Embedded) Drop() error {
 	return nil
 }
 
-// ElectionVariables are nats-server's.
-func ElectionVariables() (set, sane bool) {
-	return hbInterval == leaderBeat, hbInterval > 0 && minElectionTimeout > hbInterval && maxElectionTimeout > minElectionTimeout
-}
+// ElectionVariables gives what nats-server had in its variables before they were
+// changed: zero where it has none of this name any more.
+func ElectionVariables() []time.Duration { return asBuilt }
+
+var asBuilt = []time.Duration{hbInterval, minElectionTimeout, maxElectionTimeout, lostQuorumInterval, lostQuorumCheck}
