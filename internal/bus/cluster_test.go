@@ -192,8 +192,9 @@ func TestNodesDie(t *testing.T) {
 		}
 	})
 	var sent, read atomic.Int64
-	stop := make(chan struct{})
+	stop, stopped := make(chan struct{}), make(chan struct{})
 	wg.Go(func() {
+		defer close(stopped)
 		tick := time.NewTicker(100 * time.Microsecond)
 		defer tick.Stop()
 		for {
@@ -212,7 +213,6 @@ func TestNodesDie(t *testing.T) {
 			sent.Add(1)
 		}
 	})
-	finished := make(chan struct{})
 	wg.Go(func() {
 		var after market.Seq
 		for ctx.Err() == nil {
@@ -235,14 +235,6 @@ func TestNodesDie(t *testing.T) {
 					read.Add(1)
 				}
 				after = market.MakeSeq(m.Batch, market.BatchLimit-1)
-				select {
-				case <-stop:
-					if read.Load() == sent.Load() {
-						close(finished)
-						return
-					}
-				default:
-				}
 			}
 		}
 	})
@@ -270,10 +262,8 @@ func TestNodesDie(t *testing.T) {
 		c.await("all nodes are ready", func() bool { return c.ready() == nodes })
 	}
 	close(stop)
-	select {
-	case <-finished:
-	case <-ctx.Done():
-	}
+	<-stopped
+	c.await("the last event", func() bool { return read.Load() == sent.Load() || ctx.Err() != nil })
 	if read.Load() != sent.Load() {
 		t.Errorf("%d events sent, %d read", sent.Load(), read.Load())
 	}

@@ -26,9 +26,10 @@ const (
 	codeUnderWay        = 10158 // an earlier attempt is being stored
 )
 
-func code(err error) jetstream.ErrorCode {
+// code gives the number of JetStream's answer, 0 where it is none.
+func code(err error) int {
 	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
-		return api.ErrorCode
+		return int(api.ErrorCode)
 	}
 	return 0
 }
@@ -86,7 +87,7 @@ func why(err error) string {
 	switch code(err) {
 	case codeInsufficient, codeMemoryExceeded, codeStorageExceeded, codeStoreFailed, codeMaxStreamBytes:
 		return whyFull
-	case codeUnavailable, codeStreamOffline, codeNoPeers, jetstream.JSErrCodeJetStreamNotEnabled:
+	case codeUnavailable, codeStreamOffline, codeNoPeers, int(jetstream.JSErrCodeJetStreamNotEnabled):
 		return whyNobody
 	case codeUnderWay:
 		return whyStoring

@@ -66,8 +66,8 @@ func (b *JetStream) publish(ctx context.Context, subject, id string, data []byte
 			if reason == whyFull {
 				level = slog.LevelError
 			}
-			b.logger.LogAttrs(ctx, level, "publishing waits for the bus: "+advice(reason), slog.String("subject", subject),
-				slog.String("reason", reason), slog.Int("attempts", attempt+1), slog.Duration("for", time.Since(first)), slog.Any("error", err))
+			b.logger.LogAttrs(ctx, level, "publishing waits for the bus", slog.String("subject", subject),
+				slog.String("reason", reason), slog.String("advice", advice(reason)), slog.Int("attempts", attempt+1), slog.Duration("for", time.Since(first)), slog.Any("error", err))
 		}
 		select {
 		case <-time.After(jitter(min(retryMost, retryFirst<<min(attempt, 10)))):
