@@ -90,9 +90,11 @@ func (s *session) news(ctx context.Context, m wire.Message, token string) *Error
 	case *wire.Throttle:
 		s.show(func() { s.throttled = m.On }, func(st *State) { st.Throttled = m.On })
 	case *wire.Heartbeat:
-		s.c.mu.Lock()
-		s.book.beat(m.Seq)
-		s.c.mu.Unlock()
+		if m.Seq != 0 { // else the gateway is still bringing what was missed
+			s.c.mu.Lock()
+			s.book.beat(m.Seq)
+			s.c.mu.Unlock()
+		}
 	case *wire.Reconnect:
 		select {
 		case s.notice <- m:

@@ -44,6 +44,7 @@ type catchUp struct {
 	ahead     market.Seq      // the greatest position that the member has seen
 	sure      bool            // that there is such a position
 	asks      bool            // whether there is
+	tip       bool            // nothing is missing by now
 	beyond    bool            // topics have what is still to come
 
 	began  time.Time         // when all topics were live; zero: they are not yet
@@ -121,6 +122,7 @@ func (s *shard) holds(t *topic, after market.Seq) bool {
 // whether it could go on at once, and else may ask to be called again.
 func (s *shard) catchUp(m *Member) (more bool, wake time.Time) {
 	c := m.catch
+	c.tip = false
 	if c.wanted || s.waiting(m) {
 		return false, time.Time{}
 	}
@@ -161,7 +163,7 @@ func (s *shard) catchUp(m *Member) (more bool, wake time.Time) {
 		case !c.beyond:
 			s.end(m)
 		default: // what comes next is here already
-			c.began = s.now
+			c.began, c.tip = s.now, true
 			s.tell(m)
 			return false, time.Time{}
 		}

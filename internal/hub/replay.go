@@ -15,7 +15,12 @@ func (s *shard) putFetched(m *Member, room int) error {
 		if p.count() >= room && e.Seq != c.put {
 			return p.put()
 		}
-		if t := s.channels[e.Channel].topics[e.Symbol]; t != nil {
+		t := s.channels[e.Channel].topics[e.Symbol]
+		if t == nil && m.wild.has(e.Channel) && s.channels[e.Channel].carried && m.allowed(e.Topic()) {
+			t = s.topic(e.Topic()) // one that the shard has not seen yet
+			c.asked[m.of(t)] = struct{}{}
+		}
+		if t != nil {
 			p.add(t, item, e.Prev)
 		}
 		c.put = e.Seq

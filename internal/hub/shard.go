@@ -274,8 +274,12 @@ func (s *shard) flushOne(m *Member) {
 		if more, again = s.catchUp(m); !m.joined {
 			return
 		}
-		if m.catch != nil {
-			m.box.Advance(m.catch.at)
+		switch c := m.catch; {
+		case c == nil:
+		case c.tip:
+			m.box.Advance(c.at)
+		default:
+			m.box.Advance(0) // not known
 		}
 	}
 	wake := m.sink.Flush(&m.box, s.now)

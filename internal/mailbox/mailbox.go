@@ -327,7 +327,7 @@ func (m *Mailbox) Free(n int) int {
 func (m *Mailbox) Advance(to market.Seq) { m.through = to }
 
 // Through gives the position up to which everything has been added: once the
-// mailbox is empty, everything up to it has left.
+// mailbox is empty, everything up to it has left. 0 means that it is not known.
 func (m *Mailbox) Through() market.Seq { return m.through }
 
 // Conflating reports whether the mailbox holds the latest of each topic only.

@@ -207,6 +207,7 @@ func TestParseQuery(t *testing.T) {
 		"quotes=BTC%2FUSD,&delivery=latest":      {Action: Subscribe, Topics: topics("quotes:BTC/USD"), Options: Options{Delivery: Latest, Snapshot: true}},
 		"dailyBars=A&interval_ms=500&hb_ms=5000": {Action: Subscribe, Topics: topics("dailyBars:A"), Options: Options{Interval: new(500 * time.Millisecond), Heartbeat: 5 * time.Second, Snapshot: true}},
 		"updatedBars=A&snapshot=false":           {Action: Subscribe, Topics: topics("updatedBars:A")},
+		"trades=A&since=17-300":                  {Action: Subscribe, Topics: topics("trades:A"), Options: Options{Snapshot: true, Since: market.Position{Epoch: 17, Seq: 300}}},
 	} {
 		q, err := url.ParseQuery(query)
 		if err != nil {
@@ -223,7 +224,8 @@ func TestParseQuery(t *testing.T) {
 	}
 	for query, part := range map[string]string{
 		"trade=AAPL":                        `query parameter "trade" is not known: want one of delivery`,
-		"since=1-2":                         `"since" is not known`,
+		"trades=A&since=12":                 "since: bad position",
+		"trades=A&since=":                   "want <epoch>-<q>",
 		"delivery=fast":                     "want adaptive",
 		"interval_ms=1":                     "between 100 and 10000",
 		"interval_ms=x":                     "want a whole number of milliseconds",

@@ -93,7 +93,7 @@ type Pong struct {
 // Heartbeat is sent when nothing else was.
 type Heartbeat struct {
 	Time time.Time
-	Seq  market.Seq // how far the feed has been read
+	Seq  market.Seq // everything up to here was sent; 0: some of what was missed is still to come
 }
 
 // Throttle says that conflation began or ended.
@@ -225,7 +225,9 @@ func AppendHeartbeat(dst []byte, f Format, m Heartbeat) []byte {
 	}
 	w := begin(dst, f, "hb")
 	w.time("t", m.Time)
-	w.number("q", uint64(m.Seq))
+	if m.Seq != 0 {
+		w.number("q", uint64(m.Seq))
+	}
 	return w.end()
 }
 
