@@ -35,6 +35,7 @@ type CatchUp struct {
 type catchUp struct {
 	CatchUp
 	at     market.Seq                // all up to here is in the mailbox, or has left it; the shard is as far at least
+	low    market.Seq                // all up to here is of every topic that is known: at, or beyond it where the shard is not as far
 	waits  map[*sub]struct{}         // topics that have had no event put in yet
 	floors map[*sub]market.Seq       // topics that have all up to a later position already
 	missed map[market.Topic]struct{} // topics that a gap will tell of
@@ -229,9 +230,10 @@ func (s *shard) lacks(m *Member) (lacks bool) {
 		lacks = lacks || !s.holds(u.topic, from)
 		c.beyond = c.beyond || from > s.settled
 	}
-	if c.at = s.settled; any {
-		c.at = min(low, s.settled)
+	if !any {
+		low = s.settled
 	}
+	c.low, c.at = low, min(low, s.settled)
 	return lacks
 }
 

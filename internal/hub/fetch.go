@@ -44,7 +44,7 @@ func (s *shard) want(m *Member, hurry bool) {
 		}
 		return
 	}
-	s.ask(m, Want{Topics: s.wanted(m), After: market.Position{Epoch: s.epoch, Seq: c.at}})
+	s.ask(m, Want{Topics: s.wanted(m), After: market.Position{Epoch: s.epoch, Seq: c.low}})
 }
 
 // wanted names all topics that are caught up on, so that what comes is all there is
@@ -97,7 +97,7 @@ func (s *shard) refill(m *Member, r Refill) {
 		}
 	}
 	end := min(r.Through, c.until)
-	if c.tries++; end > c.at || len(r.Missed) > 0 { // else whoever was asked is not as far as we are
+	if c.tries++; end > c.low || len(r.Missed) > 0 { // else whoever was asked is not as far as we are
 		c.tries = 0
 	}
 	n, _ := slices.BinarySearchFunc(r.Events, end+1, func(e market.Event, seq market.Seq) int {
@@ -106,5 +106,5 @@ func (s *shard) refill(m *Member, r Refill) {
 		}
 		return 1
 	})
-	c.fetched, c.next, c.put, c.through = mailbox.NewBatch(r.Events[:n], s.hub.cfg.Encode), 0, c.at, end
+	c.fetched, c.next, c.put, c.through = mailbox.NewBatch(r.Events[:n], s.hub.cfg.Encode), 0, c.low, end
 }

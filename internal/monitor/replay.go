@@ -143,7 +143,7 @@ func (e *engine) reread(ctx context.Context, lacks map[market.Topic]market.Seq, 
 		return page{}, status.Errorf(codes.Unavailable, "the bus does not answer")
 	}
 	all := page{missed: slices.Collect(maps.Keys(lacks))}
-	if first.Batch() > after.Batch() && after < endBefore(first) {
+	if first.Batch() > 1 && after < endBefore(first) { // the bus begins with batch 1
 		return all, nil
 	}
 	for _, back := range lookBack {
