@@ -144,7 +144,7 @@ type monitorLog struct{ *bus.JetStream }
 func (l monitorLog) Read(ctx context.Context, after market.Seq) iter.Seq2[monitor.Message, error] {
 	return func(yield func(monitor.Message, error) bool) {
 		for m, err := range l.JetStream.Read(ctx, after) {
-			if !yield(monitor.Message{Batch: m.Batch, Epoch: m.Epoch, Source: m.Source, Events: m.Events}, err) {
+			if !yield(monitor.Message{Batch: m.Batch, Epoch: m.Epoch, Source: m.Source, Stored: m.Stored, Events: m.Events}, err) {
 				return
 			}
 		}

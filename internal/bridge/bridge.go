@@ -107,6 +107,7 @@ func (f *Factory) Start(ctx context.Context, conn Conn, handler Handler, opts Op
 }
 
 func (b *Bridge) join(ctx context.Context, h *hub.Hub, opts mailbox.Options) error {
+	b.late = h != b.factory.hub
 	m := h.NewMember((*sink)(b), opts)
 	b.member.Store(m) // before the shard's first call, which may need it
 	return m.Join(ctx)

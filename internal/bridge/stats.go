@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"sync/atomic"
+	"time"
 
 	"github.com/lzstock/lzstock/internal/wire"
 )
@@ -15,6 +16,8 @@ type counters struct {
 	drains  atomic.Uint64
 	ages    atomic.Uint64
 	ends    [wire.NumReasons]atomic.Uint64
+	shown   [len(AgeLimits) + 1]atomic.Uint64
+	aged    atomic.Int64 // the ages' sum, in nanoseconds
 }
 
 func (c *counters) ended(r wire.Reason) { c.ends[r].Add(1) }
@@ -29,6 +32,33 @@ type Stats struct {
 	Drains  uint64                  // clients that were told to move because of a drain
 	Ages    uint64                  // clients that were told to move because of their age
 	Ends    [wire.NumReasons]uint64 // by reason
+	// Shown counts how old the last trade or quote of a write was, by its time at the
+	// source, when the connection had been offered it: up to each of AgeLimits, and
+	// beyond. One write in some is looked at.
+	Shown [len(AgeLimits) + 1]uint64
+	Aged  time.Duration // the ages' sum
+}
+
+// AgeLimits are the upper limits of Stats.Shown.
+var AgeLimits = [...]time.Duration{
+	500 * time.Microsecond, time.Millisecond, 2500 * time.Microsecond, 5 * time.Millisecond, 10 * time.Millisecond,
+	25 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond,
+	time.Second, 2500 * time.Millisecond, 5 * time.Second, 10 * time.Second, 30 * time.Second, time.Minute,
+}
+
+// ageEvery is how many writes there are to one whose age is taken. It is a prime,
+// so that where many sockets are written to in turn it is not the same ones.
+const ageEvery = 17
+
+// took counts the age of what a connection was offered.
+func (c *counters) took(age time.Duration) {
+	age = min(max(age, 0), time.Hour) // clocks may differ, and a tape's prices are years old
+	i := 0
+	for i < len(AgeLimits) && age > AgeLimits[i] {
+		i++
+	}
+	c.shown[i].Add(1)
+	c.aged.Add(int64(age))
 }
 
 // Stats gives the counts of the factory's bridges.
@@ -36,8 +66,11 @@ func (f *Factory) Stats() Stats {
 	c := &f.stats
 	st := Stats{
 		Open: int(c.open.Load()), Writes: c.writes.Load(), Bytes: c.bytes.Load(),
-		Helpers: c.helpers.Load(), Shed: c.shed.Load(),
+		Helpers: c.helpers.Load(), Shed: c.shed.Load(), Aged: time.Duration(c.aged.Load()),
 		Drains: c.drains.Load(), Ages: c.ages.Load(),
+	}
+	for i := range c.shown {
+		st.Shown[i] = c.shown[i].Load()
 	}
 	for i := range c.ends {
 		st.Ends[i] = c.ends[i].Load()

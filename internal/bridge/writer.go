@@ -19,6 +19,7 @@ type writer struct {
 	busy      bool // a helper writes
 	throttled bool // what the client was told
 	begun     bool // data was sent
+	late      bool // the hub shows prices late, so that their age says nothing
 	sent      time.Duration
 	ordered   bool          // order was seen
 	told      bool          // the client was told to move
@@ -122,13 +123,16 @@ func (b *Bridge) writeOut(box *mailbox.Mailbox, age time.Duration, data bool) {
 	buf := b.factory.buffers.Get().(*[]byte)
 	out := append((*buf)[:0], b.lane...)
 	b.lane = nil // an idle bridge holds none
+	var last *market.Event
 	if data {
-		out = b.frames(out, box)
+		out, last = b.frames(out, box)
 		b.sent, b.begun = age, true
 	}
 	*buf = out
 	rest, err := b.conn.Offer(out)
-	b.factory.stats.writes.Add(1)
+	if n := b.factory.stats.writes.Add(1); n%ageEvery == 1 && last != nil && !b.late {
+		b.factory.stats.took(time.Since(last.Time()))
+	}
 	b.factory.stats.bytes.Add(uint64(len(out)))
 	switch {
 	case err != nil:
@@ -144,8 +148,8 @@ func (b *Bridge) writeOut(box *mailbox.Mailbox, age time.Duration, data bool) {
 }
 
 // frames appends what waits in the mailbox as frames: snapshots in one, then
-// events, ascending, in another.
-func (b *Bridge) frames(out []byte, box *mailbox.Mailbox) []byte {
+// events, ascending, in another. It gives the last trade or quote of these.
+func (b *Bridge) frames(out []byte, box *mailbox.Mailbox) ([]byte, *market.Event) {
 	f := b.format
 	out = b.throttle(out, box)
 	start := len(out)
@@ -159,6 +163,7 @@ func (b *Bridge) frames(out []byte, box *mailbox.Mailbox) []byte {
 	start, n = len(out), 0
 	out = begin(out, f)
 	var last market.Seq
+	var newest *market.Event
 	for {
 		next, ok := box.Peek()
 		full := len(out)-start >= b.factory.cfg.FrameLimit && !box.Conflating() && next != last
@@ -167,12 +172,15 @@ func (b *Bridge) frames(out []byte, box *mailbox.Mailbox) []byte {
 		}
 		d, _ := box.Next()
 		out = appendDelivery(out, f, d)
+		if e := d.Item.Event(); !e.Channel.IsBar() {
+			newest = e
+		}
 		last = next
 		n++
 	}
 	out = end(out, f, start, n)
 	b.last = b.reached(box, max(b.last, last))
-	return b.throttle(out, box)
+	return b.throttle(out, box), newest
 }
 
 func appendDelivery(out []byte, f wire.Format, d mailbox.Delivery) []byte {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/lzstock/lzstock/internal/feed/sim"
 	"github.com/lzstock/lzstock/internal/feed/tape"
+	"github.com/lzstock/lzstock/internal/obs"
 	"github.com/lzstock/lzstock/market"
 )
 
@@ -44,6 +45,7 @@ type Feed struct {
 	cfg    Config
 	logger *slog.Logger
 	stats  meter
+	age    prometheus.Histogram
 }
 
 // New checks that the source can be played: that a tape's file is there, above
@@ -63,12 +65,15 @@ func New(cfg Config) (*Feed, error) {
 			return nil, fmt.Errorf("source tape: %s is a folder: want a file", t.File)
 		}
 	}
-	f := &Feed{cfg: cfg, logger: cfg.Logger}
+	f := &Feed{cfg: cfg, logger: cfg.Logger, age: obs.NewAge(prometheus.HistogramOpts{
+		Name: "lzstock_feed_age_seconds", ConstLabels: prometheus.Labels{"source": cfg.Source.Name()},
+		Help: "Time from when an event was due by its source's times until the feed had given it on; of the last of those given on together.",
+	})}
 	if f.logger == nil {
 		f.logger = slog.New(slog.DiscardHandler)
 	}
 	if cfg.Registry != nil {
-		if err := cfg.Registry.Register(newCollector(f)); err != nil {
+		if err := errors.Join(cfg.Registry.Register(newCollector(f)), cfg.Registry.Register(f.age)); err != nil {
 			return nil, fmt.Errorf("feed: register metrics: %w", err)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/lzstock/lzstock/internal/obs"
 	"github.com/lzstock/lzstock/market"
 )
 
@@ -120,6 +121,7 @@ func (p *player) flush(ctx context.Context) error {
 	lag := time.Duration(0)
 	if p.speed != MaxSpeed {
 		lag = max(0, p.now.Sub(p.due))
+		p.f.age.Observe(obs.Age(lag))
 	}
 	p.f.stats.played(p.now, p.waiting, p.at, lag)
 	clear(p.waiting)

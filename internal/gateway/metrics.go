@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/lzstock/lzstock/internal/bridge"
 	"github.com/lzstock/lzstock/internal/wire"
 )
 
@@ -21,7 +22,7 @@ type metrics struct {
 	ends, writes, bytes, helpers, shed *prometheus.Desc
 	events, delivered, merged          *prometheus.Desc
 	replayed, fetches, gaps            *prometheus.Desc
-	sessions, attached, session        *prometheus.Desc
+	sessions, attached, session, age   *prometheus.Desc
 }
 
 func newMetrics(g *Gateway, reg prometheus.Registerer) (*metrics, error) {
@@ -55,6 +56,8 @@ func newMetrics(g *Gateway, reg prometheus.Registerer) (*metrics, error) {
 		sessions:  prometheus.NewDesc("lzstock_sessions", "Sessions on all gateways that keep theirs together.", nil, nil),
 		attached:  prometheus.NewDesc("lzstock_sessions_attached", "Sessions that a socket of this gateway has.", nil, nil),
 		session:   prometheus.NewDesc("lzstock_session_events_total", "What was done with sessions here, and what was refused.", []string{"event"}, nil),
+		age: desc("age_seconds",
+			"Time from an event's time at its source until a socket was offered it; of the last trade or quote of one write in 17, prices that are shown late left out."),
 	}
 	for _, c := range []prometheus.Collector{m.refused, m.commands, m.errors, m} {
 		if err := reg.Register(c); err != nil {
@@ -68,7 +71,7 @@ func newMetrics(g *Gateway, reg prometheus.Registerer) (*metrics, error) {
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		m.sockets, m.topics, m.inbox, m.ends, m.writes, m.bytes, m.helpers, m.shed, m.events, m.delivered, m.merged,
-		m.sessions, m.attached, m.session, m.replayed, m.fetches, m.gaps, m.draining, m.notices,
+		m.sessions, m.attached, m.session, m.age, m.replayed, m.fetches, m.gaps, m.draining, m.notices,
 	} {
 		ch <- d
 	}
@@ -103,6 +106,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	count(m.replayed, h.Replayed)
 	count(m.fetches, h.Fetches)
 	count(m.gaps, h.Gaps)
+	ch <- ages(m.age, &b)
 	s := m.g.sessions.Stats()
 	gauge(m.sessions, s.Sessions)
 	gauge(m.attached, s.Attached)
@@ -117,4 +121,14 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 			count(m.ends, n, wire.Reason(i).String())
 		}
 	}
+}
+
+// ages gives the bridges' counts of ages as a histogram.
+func ages(d *prometheus.Desc, s *bridge.Stats) prometheus.Metric {
+	buckets, n := make(map[float64]uint64, len(bridge.AgeLimits)), uint64(0)
+	for i, limit := range bridge.AgeLimits {
+		n += s.Shown[i]
+		buckets[limit.Seconds()] = n
+	}
+	return prometheus.MustNewConstHistogram(d, n+s.Shown[len(bridge.AgeLimits)], s.Aged.Seconds(), buckets)
 }

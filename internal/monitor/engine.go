@@ -97,6 +97,7 @@ func (e *engine) apply(ctx context.Context, m *Message) error {
 	e.batch = m.Batch
 	e.read.Store(uint64(to))
 	e.metrics.position.Set(float64(to))
+	e.metrics.applied(m, time.Now())
 	if n := uint64(e.cfg.Stretch); n > 0 && m.Batch-e.history.newest() >= n {
 		m, err := e.mark(ctx)
 		if err != nil {

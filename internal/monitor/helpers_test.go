@@ -36,7 +36,7 @@ type memoryLog struct {
 func (l memoryLog) Read(ctx context.Context, after market.Seq) iter.Seq2[monitor.Message, error] {
 	return func(yield func(monitor.Message, error) bool) {
 		for m, err := range l.Memory.Read(ctx, after) {
-			out := monitor.Message{Batch: m.Batch, Epoch: m.Epoch, Source: m.Source, Events: m.Events}
+			out := monitor.Message{Batch: m.Batch, Epoch: m.Epoch, Source: m.Source, Stored: m.Stored, Events: m.Events}
 			if err == nil && l.mangle != nil && !l.mangle(&out) {
 				continue
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"time"
 
 	"github.com/lzstock/lzstock/market"
 )
@@ -31,6 +32,7 @@ type Message struct {
 	Batch  uint64 // its place, one more than that of the message before
 	Epoch  market.Epoch
 	Source string         // who published it
+	Stored time.Time      // when the bus stored it; zero where that is not known
 	Events []market.Event // with their Seq, ascending; the monitor takes them over
 }
 

@@ -3,10 +3,12 @@ package monitor
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/lzstock/lzstock/internal/monitor/bars"
+	"github.com/lzstock/lzstock/internal/obs"
 	"github.com/lzstock/lzstock/market"
 )
 
@@ -27,6 +29,8 @@ type metrics struct {
 	restored *prometheus.CounterVec
 	streams  *prometheus.GaugeVec
 	calls    *prometheus.CounterVec
+
+	sourceAge, busAge prometheus.Histogram
 }
 
 // newMetrics registers the monitor's metrics; registry may be nil.
@@ -40,23 +44,28 @@ func newMetrics(registry prometheus.Registerer, m *Monitor) (*metrics, error) {
 	gauge := func(name, help string) prometheus.Gauge {
 		return prometheus.NewGauge(prometheus.GaugeOpts(opts(name, help)))
 	}
+	age := func(name, help string) prometheus.Histogram {
+		return obs.NewAge(prometheus.HistogramOpts{Namespace: "lzstock", Subsystem: "monitor", Name: name, Help: help})
+	}
 	events := prometheus.NewCounterVec(prometheus.CounterOpts(opts("events_total", "Events published to the hub, derived ones included.")), []string{"channel"})
 	x := &metrics{
-		batches:  counter("batches_total", "Batches read from the bus and published."),
-		position: gauge("position", "The last place of the feed that has been read."),
-		state:    gauge("feed_state", "0 while starting, 1 live, 2 stale, 3 down."),
-		rereads:  counter("rereads_total", "Times that reading the bus ended and began again."),
-		holes:    prometheus.NewCounterVec(prometheus.CounterOpts(opts("holes_total", "Holes in the bus's sequence: noticed, repaired by reading again, given up.")), []string{"outcome"}),
-		gaps:     counter("gaps_total", "Times that events were no longer held when they were to be read."),
-		lost:     counter("lost_batches_total", "Batches that were no longer held when they were to be read."),
-		late:     counter("late_trades_total", "Trades too late to correct their minute bar."),
-		wild:     counter("wild_times_total", "Events left out of the bars because nothing confirmed their time."),
-		back:     counter("watermark_resets_total", "Times that a source's time was moved back."),
-		saved:    prometheus.NewCounterVec(prometheus.CounterOpts(opts("checkpoints_total", "Checkpoints, by outcome.")), []string{"outcome"}),
-		size:     gauge("checkpoint_bytes", "Size of the last checkpoint."),
-		restored: prometheus.NewCounterVec(prometheus.CounterOpts(opts("starts_total", "Starts, by what they began from.")), []string{"from"}),
-		streams:  prometheus.NewGaugeVec(prometheus.GaugeOpts(opts("streams", "Open streams.")), []string{"method"}),
-		calls:    prometheus.NewCounterVec(prometheus.CounterOpts(opts("calls_total", "Finished gRPC calls.")), []string{"method", "code"}),
+		batches:   counter("batches_total", "Batches read from the bus and published."),
+		position:  gauge("position", "The last place of the feed that has been read."),
+		state:     gauge("feed_state", "0 while starting, 1 live, 2 stale, 3 down."),
+		rereads:   counter("rereads_total", "Times that reading the bus ended and began again."),
+		holes:     prometheus.NewCounterVec(prometheus.CounterOpts(opts("holes_total", "Holes in the bus's sequence: noticed, repaired by reading again, given up.")), []string{"outcome"}),
+		gaps:      counter("gaps_total", "Times that events were no longer held when they were to be read."),
+		lost:      counter("lost_batches_total", "Batches that were no longer held when they were to be read."),
+		late:      counter("late_trades_total", "Trades too late to correct their minute bar."),
+		wild:      counter("wild_times_total", "Events left out of the bars because nothing confirmed their time."),
+		back:      counter("watermark_resets_total", "Times that a source's time was moved back."),
+		saved:     prometheus.NewCounterVec(prometheus.CounterOpts(opts("checkpoints_total", "Checkpoints, by outcome.")), []string{"outcome"}),
+		size:      gauge("checkpoint_bytes", "Size of the last checkpoint."),
+		restored:  prometheus.NewCounterVec(prometheus.CounterOpts(opts("starts_total", "Starts, by what they began from.")), []string{"from"}),
+		streams:   prometheus.NewGaugeVec(prometheus.GaugeOpts(opts("streams", "Open streams.")), []string{"method"}),
+		calls:     prometheus.NewCounterVec(prometheus.CounterOpts(opts("calls_total", "Finished gRPC calls.")), []string{"method", "code"}),
+		sourceAge: age("source_age_seconds", "Time from an event's time at its source until it was in the hub; of the last event of each batch."),
+		busAge:    age("bus_age_seconds", "Time from when the bus stored a batch until it was in the hub."),
 	}
 	merged := prometheus.NewCounterFunc(prometheus.CounterOpts(opts("merged_events_total",
 		"Events that gave way to later ones because a stream was slow, since the epoch began.")), func() float64 { return float64(m.hubStats().Merged) })
@@ -67,7 +76,7 @@ func newMetrics(registry prometheus.Registerer, m *Monitor) (*metrics, error) {
 	var errs []error
 	for _, c := range []prometheus.Collector{
 		events, x.batches, x.position, x.state, x.rereads, x.holes, x.gaps, x.lost, x.late, x.wild, x.back,
-		x.saved, x.size, x.restored, x.streams, x.calls, merged, inbox, topics,
+		x.saved, x.size, x.restored, x.streams, x.calls, x.sourceAge, x.busAge, merged, inbox, topics,
 	} {
 		errs = append(errs, registry.Register(c))
 	}
@@ -99,6 +108,16 @@ func (x *metrics) published(events []market.Event) {
 		}
 	}
 	x.batches.Inc()
+}
+
+// applied tells how old a batch is that is in the hub now.
+func (x *metrics) applied(m *Message, now time.Time) {
+	if n := len(m.Events); n > 0 {
+		x.sourceAge.Observe(obs.Age(now.Sub(m.Events[n-1].Time())))
+	}
+	if !m.Stored.IsZero() {
+		x.busAge.Observe(obs.Age(now.Sub(m.Stored)))
+	}
 }
 
 // bars counts what a builder did since the last time.

@@ -1,6 +1,8 @@
 package upstream
 
 import (
+	"time"
+
 	"context"
 	"log/slog"
 
@@ -41,6 +43,7 @@ func (c *Client) batch(ctx context.Context, s *session, all []market.Event) erro
 	if len(all) == 0 {
 		return nil
 	}
+	c.metrics.came(all, time.Now())
 	events, ignored := all[:0], 0
 	for i := range all {
 		e := &all[i]

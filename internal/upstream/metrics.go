@@ -2,8 +2,12 @@ package upstream
 
 import (
 	"errors"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/lzstock/lzstock/internal/obs"
+	"github.com/lzstock/lzstock/market"
 )
 
 type metrics struct {
@@ -11,7 +15,7 @@ type metrics struct {
 	events, ignored, requests, foreign prometheus.Counter
 	reconnects, failovers, holes       *prometheus.CounterVec
 	monitor                            *prometheus.GaugeVec
-	interruption                       prometheus.Histogram
+	interruption, age                  prometheus.Histogram
 }
 
 func newMetrics(registry prometheus.Registerer) (*metrics, error) {
@@ -40,6 +44,10 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 			Help:    "Time from the last word of one stream until the next one had resumed everything.",
 			Buckets: []float64{0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 60, 300},
 		}),
+		age: obs.NewAge(prometheus.HistogramOpts{
+			Namespace: "lzstock", Subsystem: "upstream", Name: "age_seconds",
+			Help: "Time from an event's time at its source until it came from the monitor; of the last trade or quote of each message.",
+		}),
 	}
 	for _, outcome := range []string{"noticed", "repaired", "announced"} {
 		m.holes.WithLabelValues(outcome) // so that 0 is seen
@@ -49,9 +57,20 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 	}
 	var failed error
 	for _, c := range []prometheus.Collector{
-		m.connected, m.topics, m.events, m.ignored, m.requests, m.foreign, m.reconnects, m.failovers, m.holes, m.monitor, m.interruption,
+		m.connected, m.topics, m.events, m.ignored, m.requests, m.foreign, m.reconnects, m.failovers, m.holes, m.monitor, m.interruption, m.age,
 	} {
 		failed = errors.Join(failed, registry.Register(c))
 	}
 	return m, failed
+}
+
+// came tells how old the events are that have come, by the last whose time is that
+// of what happened: a bar has its beginning's.
+func (m *metrics) came(events []market.Event, now time.Time) {
+	for i := len(events) - 1; i >= 0; i-- {
+		if e := &events[i]; !e.Channel.IsBar() {
+			m.age.Observe(obs.Age(now.Sub(e.Time())))
+			return
+		}
+	}
 }
