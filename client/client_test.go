@@ -237,7 +237,7 @@ func TestFeedStateBelongsToTheConnection(t *testing.T) {
 			t.Errorf("first: %+v", s.Feed)
 		}
 		time.Sleep(20 * time.Second)
-		if s := c.State(); s.Phase != client.Connected || s.Feed != (market.Feed{Epoch: 7}) {
+		if s := c.State(); s.Phase != client.Connected || !s.Feed.Same(market.Feed{Epoch: 7}) {
 			t.Errorf("second: %+v", s)
 		}
 	})

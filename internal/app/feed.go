@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/lzstock/lzstock/internal/bus"
 	"github.com/lzstock/lzstock/internal/feed"
+	"github.com/lzstock/lzstock/market"
 )
 
 const (
@@ -55,7 +57,13 @@ func (b *builder) feed(js *bus.JetStream, source feed.Source, stdin io.Reader, l
 	if err != nil {
 		return err
 	}
-	f, err := feed.New(feed.Config{Source: source, Publisher: batcher, Stdin: stdin, Logger: b.Logger, Registry: b.registry})
+	sender := rand.Text()
+	f, err := feed.New(feed.Config{
+		Source: source, Publisher: batcher, Stdin: stdin, Logger: b.Logger, Registry: b.registry,
+		Beat: func(ctx context.Context, reason market.FeedReason) error {
+			return js.Beat(ctx, bus.Pulse{Source: source.Name(), Sender: sender, Reason: reason})
+		},
+	})
 	if err != nil {
 		return err
 	}

@@ -105,11 +105,18 @@ func (b *builder) monitor(js *bus.JetStream, l net.Listener, replica string, gra
 	if replica == "" {
 		replica = replicaName(l.Addr())
 	}
-	m, err := monitor.New(monitorLog{js}, monitor.Config{Replica: replica, Logger: b.Logger, Registry: b.registry})
+	m, err := monitor.New(monitorLog{js}, monitor.Config{
+		Replica: replica, Pulses: pulses(js), Logger: b.Logger, Registry: b.registry,
+	})
 	if err != nil {
 		return err
 	}
-	in, err := ingest.New(ingest.Config{Store: ingestStore{js}, Logger: b.Logger, Registry: b.registry})
+	in, err := ingest.New(ingest.Config{
+		Store: ingestStore{js}, Logger: b.Logger, Registry: b.registry,
+		Beat: func(ctx context.Context, source, sender string, reason market.FeedReason) error {
+			return js.Beat(ctx, bus.Pulse{Source: source, Sender: sender, Reason: reason})
+		},
+	})
 	if err != nil {
 		return err
 	}
@@ -129,8 +136,8 @@ func (b *builder) monitor(js *bus.JetStream, l net.Listener, replica string, gra
 		switch s := m.Status(); {
 		case !s.Serving:
 			return errors.New("it is catching up with the bus")
-		case s.Feed.State != market.FeedLive:
-			return fmt.Errorf("the feed is %s since %s", s.Feed.State, s.Feed.Since.Format(time.RFC3339))
+		case s.Feed.Reason == market.FeedBus || s.Feed.Reason == market.FeedLagging: // what a source does is the same for all replicas
+			return fmt.Errorf("the feed is %s since %s: %s", s.Feed.State, s.Feed.Since.Format(time.RFC3339), s.Feed.Reason)
 		}
 		return nil
 	}})
@@ -148,6 +155,13 @@ func (l monitorLog) Read(ctx context.Context, after market.Seq) iter.Seq2[monito
 				return
 			}
 		}
+	}
+}
+
+// pulses gives what sources say of themselves as the monitor hears it.
+func pulses(js *bus.JetStream) func(context.Context, func(monitor.Pulse)) error {
+	return func(ctx context.Context, f func(monitor.Pulse)) error {
+		return js.Pulses(ctx, func(p bus.Pulse) { f(monitor.Pulse{Source: p.Source, Sender: p.Sender, Reason: p.Reason}) })
 	}
 }
 

@@ -252,7 +252,9 @@ func TestOneFate(t *testing.T) {
 		{"silent peer", &talk{}, bridge.Config{}, nil, wire.PeerSilent, 4202, time.Minute},
 		{"a panic in the handler", boom, bridge.Config{}, func(_ *stage, p *peer) { p.send(ws.NewTextFrame([]byte("x"))) }, wire.Internal, 1011, 0},
 		{"the upstream is down", &talk{}, bridge.Config{DownLimit: 3 * time.Second}, func(st *stage, _ *peer) {
-			_ = st.hub.Feed(st.t.Context(), market.Feed{State: market.FeedDown, Since: time.Now()})
+			down := func() { _ = st.hub.Feed(st.t.Context(), market.Feed{State: market.FeedDown, Since: time.Now()}) }
+			down()
+			time.AfterFunc(2*time.Second, down) // told again, of another source: it is down still
 		}, wire.UpstreamDown, 4104, 3 * time.Second},
 		{"the handler refuses", &talk{onText: func(context.Context, *bridge.Bridge, string) error {
 			return &bridge.End{Reason: wire.RateLimited}

@@ -234,8 +234,11 @@ func (s *sink) Announce(n hub.Notice) {
 	f := b.format
 	switch {
 	case n.Feed != nil:
-		b.downAt = 0
-		if limit := b.factory.cfg.DownLimit; limit > 0 && n.Feed.State == market.FeedDown {
+		limit := b.factory.cfg.DownLimit
+		switch {
+		case n.Feed.State != market.FeedDown:
+			b.downAt = 0
+		case limit > 0 && b.downAt == 0: // what is told again goes on
 			b.downAt = time.Since(b.born) + limit
 		}
 		if f.Native() {

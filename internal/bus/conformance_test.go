@@ -34,6 +34,7 @@ var conformance = []struct {
 	{"a new stream is a new epoch", false, testRecreate},
 	{"reading ends with its context", false, testReadCancel},
 	{"checkpoints", false, testCheckpoints},
+	{"pulses are heard, and are no batches", false, testPulses},
 	{"close", false, testClose},
 	{"a batcher keeps order through an outage", false, testBatcherOutage},
 }

@@ -24,6 +24,9 @@
 //     ErrLost, and publishers wait. All go on after its return; Read is called
 //     again.
 //
+// Beside the stream, sources say how they are, on subjects that no stream keeps
+// (mdpulse.<source>): Beat and Pulses.
+//
 // KV is a bucket of keys that expire one by one, in which gateways keep their
 // clients' sessions; it promises what session.KV says. OpenKV is for tools that
 // look into the bucket of a cluster.

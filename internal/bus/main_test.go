@@ -20,6 +20,8 @@ func TestMain(m *testing.M) { leak.Main(m) }
 
 // theBus is what both buses are.
 type theBus interface {
+	Beat(ctx context.Context, p bus.Pulse) error
+	Pulses(ctx context.Context, f func(bus.Pulse)) error
 	bus.Publisher
 	Epoch() market.Epoch
 	Read(ctx context.Context, after market.Seq) iter.Seq2[bus.Message, error]

@@ -35,6 +35,7 @@ type Memory struct {
 	lostAcks    int
 	changed     chan struct{} // closed when a batch was stored
 	checkpoints map[string][]byte
+	listeners   map[chan Pulse]struct{}
 }
 
 type held struct {
@@ -60,6 +61,7 @@ func NewMemory(cfg MemoryConfig) *Memory {
 	return &Memory{
 		cfg: cfg, health: newHealth(market.Epoch(time.Now().UnixMilli())),
 		ids: map[string]uint64{}, changed: make(chan struct{}), checkpoints: map[string][]byte{},
+		listeners: map[chan Pulse]struct{}{},
 	}
 }
 

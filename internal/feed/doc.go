@@ -13,6 +13,11 @@
 //   - A tape that loops never runs back in time: the events of a later round keep
 //     their distances and follow the end of the former one by a second. The offset
 //     is for the first round alone.
+//   - Once a second it says how the source is (Config.Beat): the times of the source
+//     are its schedule. It is silent where something has been due for 5 s and was
+//     not given on, and closed where nothing is due for a minute or more. A tape
+//     from standard input has no schedule while nothing comes. The last word is
+//     that it has ended, or is lost.
 //   - At the end of a tape that does not loop, Run says so in the log and returns
 //     nil. Else it returns why it could not go on: the context's cause, or the
 //     failure of the tape or the Publisher.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -35,6 +36,9 @@ type Config struct {
 	Publisher Publisher
 	// Stdin is read where the tape's file is "-".
 	Stdin io.Reader
+	// Beat says how the source is, once a second while it is played and once at its
+	// end. It must not wait, and may be nil.
+	Beat func(context.Context, market.FeedReason) error
 	// Logger and Registry may be nil.
 	Logger   *slog.Logger
 	Registry prometheus.Registerer
@@ -46,6 +50,7 @@ type Feed struct {
 	logger *slog.Logger
 	stats  meter
 	age    prometheus.Histogram
+	next   atomic.Int64 // when something is to be given on, Unix nanoseconds; 0: not known
 }
 
 // New checks that the source can be played: that a tape's file is there, above
@@ -85,10 +90,12 @@ func New(cfg Config) (*Feed, error) {
 func (f *Feed) Run(ctx context.Context) error {
 	f.stats.begin(time.Now())
 	f.logger.LogAttrs(ctx, slog.LevelInfo, "feed starts", slog.String("source", f.cfg.Source.String()))
-	if f.cfg.Source.Tape != nil {
-		return f.playTape(ctx, f.cfg.Source.Tape)
-	}
-	return f.playSim(ctx, *f.cfg.Source.Sim)
+	return f.beating(ctx, func() error {
+		if f.cfg.Source.Tape != nil {
+			return f.playTape(ctx, f.cfg.Source.Tape)
+		}
+		return f.playSim(ctx, *f.cfg.Source.Sim)
+	})
 }
 
 // Stats says what the feed has done so far. It may be called at any time.

@@ -97,6 +97,7 @@ func (p *player) await(ctx context.Context, at time.Time) error {
 			}
 			continue
 		}
+		p.f.next.Store(due.UnixNano())
 		p.timer.Reset(max(due.Sub(p.now), slice))
 		select {
 		case <-ctx.Done():
@@ -114,9 +115,14 @@ func (p *player) flush(ctx context.Context) error {
 	if len(p.waiting) == 0 {
 		return context.Cause(ctx)
 	}
+	if p.now.IsZero() {
+		p.now = time.Now()
+	}
+	p.f.next.Store(p.now.UnixNano())
 	if err := p.f.cfg.Publisher.Add(p.giving, p.waiting...); err != nil { //nolint:contextcheck // it outlives ctx by a second
 		return orCause(ctx, fmt.Errorf("publish: %w", err))
 	}
+	p.f.next.Store(0)
 	p.now = time.Now()
 	lag := time.Duration(0)
 	if p.speed != MaxSpeed {

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -40,6 +41,10 @@ type Config struct {
 	// ReadAhead is how many batches of a stream may wait for the store; 0 means
 	// DefaultReadAhead.
 	ReadAhead int
+	// Beat says how a publisher is: reason 0, once a second, while its stream is open,
+	// FeedEnded once it was complete, FeedLost where it broke. The sender is the
+	// stream. It must not wait, and may be nil.
+	Beat func(ctx context.Context, source, sender string, reason market.FeedReason) error
 	// Logger and Registry may be nil.
 	Logger   *slog.Logger
 	Registry prometheus.Registerer
@@ -49,6 +54,7 @@ type Config struct {
 type Service struct {
 	pb.UnimplementedIngestServer
 	store     Store
+	beat      func(ctx context.Context, source, sender string, reason market.FeedReason) error
 	readAhead int
 	logger    *slog.Logger
 	metrics   *metrics
@@ -72,7 +78,7 @@ func New(cfg Config) (*Service, error) {
 		return nil, fmt.Errorf("ingest: read ahead of %d batches: want 1 to %d", cfg.ReadAhead, maxReadAhead)
 	}
 	s := &Service{
-		store: cfg.Store, readAhead: cfg.ReadAhead, logger: cfg.Logger,
+		store: cfg.Store, beat: cfg.Beat, readAhead: cfg.ReadAhead, logger: cfg.Logger,
 		stopping: make(chan struct{}), streams: make(map[*publishing]struct{}),
 	}
 	if s.logger == nil {
@@ -103,7 +109,7 @@ func stopped() error {
 func (s *Service) Publish(stream grpc.BidiStreamingServer[pb.PublishRequest, pb.PublishResponse]) error {
 	ctx, end := context.WithCancelCause(stream.Context())
 	defer end(nil)
-	p := &publishing{s: s, batches: make(chan *pb.PublishRequest, s.readAhead)}
+	p := &publishing{s: s, batches: make(chan *pb.PublishRequest, s.readAhead), sender: rand.Text()}
 	s.open(p)
 	defer s.close(p)
 	// The reader outlives this call by a moment: gRPC frees its Recv only once the
@@ -112,6 +118,8 @@ func (s *Service) Publish(stream grpc.BidiStreamingServer[pb.PublishRequest, pb.
 
 	start := time.Now()
 	err := p.serve(ctx, stream)
+	end(nil)
+	p.rest(ctx, err)
 	level := slog.LevelInfo
 	if err != nil {
 		level = slog.LevelWarn

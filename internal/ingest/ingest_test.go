@@ -37,6 +37,7 @@ type store struct {
 	stored []message
 	before func(id string) error // called first; its error is the store's
 	after  func(id string) error // called once it is stored: a lost answer
+	beats  []string              // what was said of publishers, repeats left out
 }
 
 type message struct {
@@ -45,6 +46,19 @@ type message struct {
 }
 
 func (s *store) Epoch() market.Epoch { return epoch }
+
+func (s *store) beat(_ context.Context, source, _ string, reason market.FeedReason) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	word := source + " open"
+	if reason != 0 {
+		word = source + " " + reason.String()
+	}
+	if len(s.beats) == 0 || s.beats[len(s.beats)-1] != word {
+		s.beats = append(s.beats, word)
+	}
+	return nil
+}
 
 func (s *store) Publish(ctx context.Context, source, id string, events []market.Event) (first, last market.Seq, duplicate bool, err error) {
 	if s.before != nil {
@@ -98,7 +112,7 @@ func serve(t *testing.T, s *store, readAhead int) *server {
 	t.Helper()
 	srv := &server{t: t, lis: memnet.Listen(), metrics: prometheus.NewRegistry(), grpc: grpc.NewServer(grpc.WaitForHandlers(true))}
 	var err error
-	if srv.service, err = ingest.New(ingest.Config{Store: s, ReadAhead: readAhead, Registry: srv.metrics}); err != nil {
+	if srv.service, err = ingest.New(ingest.Config{Store: s, ReadAhead: readAhead, Registry: srv.metrics, Beat: s.beat}); err != nil {
 		t.Fatal(err)
 	}
 	srv.service.Register(srv.grpc)
@@ -554,4 +568,32 @@ func (d *discard) Epoch() market.Epoch { return epoch }
 func (d *discard) Publish(_ context.Context, _, _ string, events []market.Event) (first, last market.Seq, duplicate bool, err error) {
 	d.n++
 	return market.MakeSeq(d.n, 0), market.MakeSeq(d.n, len(events)-1), false, nil
+}
+
+// TestPublishersPulse: an open stream is said to be there, and how it ended.
+func TestPublishersPulse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &store{}
+		srv := serve(t, s, 0)
+		st, hangUp := srv.dial()
+		send(t, st, &pb.PublishRequest{Publisher: "whole", Number: 1, Events: trades(1)})
+		receive(t, st)
+		time.Sleep(time.Minute)
+		if err := st.CloseSend(); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		hangUp()
+		st, hangUp = srv.dial()
+		send(t, st, &pb.PublishRequest{Publisher: "broken", Number: 1, Events: trades(1)})
+		receive(t, st)
+		hangUp()
+		synctest.Wait()
+		_, hangUp = srv.dial() // one that never says who it is
+		hangUp()
+		srv.stop()
+		if diff := cmp.Diff([]string{"whole open", "whole ended", "broken open", "broken lost"}, s.beats); diff != "" {
+			t.Errorf("(-want +got)\n%s", diff)
+		}
+	})
 }

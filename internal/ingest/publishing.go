@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -32,6 +33,8 @@ type publishing struct {
 	batches chan *pb.PublishRequest
 	ended   error // why reading ended; to be read once batches is closed
 
+	sender    string         // names this stream in pulses
+	beats     sync.WaitGroup // what says that the stream is open
 	publisher string
 	last      uint64 // number of the batch before
 	answered  uint64
@@ -41,8 +44,12 @@ type publishing struct {
 
 // take stores one batch and gives its answer. An error ends the stream.
 func (p *publishing) take(ctx context.Context, req *pb.PublishRequest) (*pb.PublishResponse, error) {
+	first := p.publisher == ""
 	if err := p.check(req); err != nil {
 		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	if first && p.s.beat != nil {
+		p.beats.Go(func() { p.beat(ctx) })
 	}
 	p.last = req.GetNumber()
 	resp := &pb.PublishResponse{Number: req.GetNumber()}

@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"time"
@@ -45,6 +46,9 @@ type Config struct {
 	// Queue is how many events may wait for one stream before a Watch stream
 	// conflates and a StreamPrices stream ends; 0 means 65,536.
 	Queue int
+	// Pulses calls its function with what sources say of themselves, one after the
+	// other, until its context ends; nil means that they say nothing.
+	Pulses func(context.Context, func(Pulse)) error
 	// Logger gets what happens; nil means nobody.
 	Logger *slog.Logger
 	// Registry gets the metrics; nil means nobody.

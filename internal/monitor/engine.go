@@ -30,7 +30,12 @@ type engine struct {
 	lostAt  time.Time
 
 	read atomic.Uint64               // the last place that was published; for anybody
-	feed atomic.Pointer[market.Feed] // for anybody, once set
+	feed atomic.Pointer[market.Feed] // for anybody, once set; report's to set
+
+	bus     atomic.Uint32 // how the bus is, a market.FeedState; 0 before it was live once
+	lagging atomic.Bool   // what the bus holds is not read in time
+	news    chan struct{} // for report: the bus's state changed
+	pulses  chan Pulse    // for report
 
 	counted bars.Stats // in the metrics already
 	savedAt time.Time
@@ -44,6 +49,7 @@ func newEngine(m *Monitor, h *hub.Hub) *engine {
 	e := &engine{
 		Monitor: m, epoch: m.log.Epoch(), hub: h, symbols: newDirectory(),
 		bars: bars.New(bars.Config{Zone: m.cfg.Zone}), rereading: make(chan struct{}, rereads),
+		news: make(chan struct{}, 1), pulses: make(chan Pulse),
 	}
 	e.saving.SetLimit(1)
 	return e
@@ -146,27 +152,6 @@ func (e *engine) derive(m *Message) []market.Event {
 		return m.Events
 	}
 	return out
-}
-
-// tell makes the feed's state known, where it has changed. Nothing is served
-// before the first time that it is live.
-func (e *engine) tell(ctx context.Context, state market.FeedState) error {
-	old := e.feed.Load()
-	if old == nil && state != market.FeedLive || old != nil && old.State == state {
-		return nil
-	}
-	feed := &market.Feed{State: state, Since: time.Now(), Epoch: e.epoch}
-	e.feed.Store(feed)
-	e.metrics.state.Set(float64(state))
-	if err := e.hub.Feed(ctx, *feed); err != nil {
-		return err
-	}
-	if old == nil {
-		e.setServing(e)
-	}
-	e.logger.LogAttrs(ctx, slog.LevelInfo, "the feed's state changed", slog.String("state", state.String()),
-		slog.String("position", e.position().String()))
-	return nil
 }
 
 // caughtUp makes the feed live once everything is read that the bus held when it

@@ -17,6 +17,7 @@ type metrics struct {
 	batches  prometheus.Counter
 	position prometheus.Gauge
 	state    prometheus.Gauge
+	sources  *prometheus.GaugeVec
 	rereads  prometheus.Counter
 	holes    *prometheus.CounterVec
 	gaps     prometheus.Counter
@@ -52,6 +53,7 @@ func newMetrics(registry prometheus.Registerer, m *Monitor) (*metrics, error) {
 		batches:   counter("batches_total", "Batches read from the bus and published."),
 		position:  gauge("position", "The last place of the feed that has been read."),
 		state:     gauge("feed_state", "0 while starting, 1 live, 2 stale, 3 down."),
+		sources:   prometheus.NewGaugeVec(prometheus.GaugeOpts(opts("source_state", "What a source is: 1 live, 2 stale, 3 down; the reason is empty where there is none.")), []string{"source", "reason"}),
 		rereads:   counter("rereads_total", "Times that reading the bus ended and began again."),
 		holes:     prometheus.NewCounterVec(prometheus.CounterOpts(opts("holes_total", "Holes in the bus's sequence: noticed, repaired by reading again, given up.")), []string{"outcome"}),
 		gaps:      counter("gaps_total", "Times that events were no longer held when they were to be read."),
@@ -75,7 +77,7 @@ func newMetrics(registry prometheus.Registerer, m *Monitor) (*metrics, error) {
 		func() float64 { return float64(m.hubStats().Topics) })
 	var errs []error
 	for _, c := range []prometheus.Collector{
-		events, x.batches, x.position, x.state, x.rereads, x.holes, x.gaps, x.lost, x.late, x.wild, x.back,
+		events, x.batches, x.position, x.state, x.sources, x.rereads, x.holes, x.gaps, x.lost, x.late, x.wild, x.back,
 		x.saved, x.size, x.restored, x.streams, x.calls, x.sourceAge, x.busAge, merged, inbox, topics,
 	} {
 		errs = append(errs, registry.Register(c))
@@ -108,6 +110,19 @@ func (x *metrics) published(events []market.Event) {
 		}
 	}
 	x.batches.Inc()
+}
+
+// told shows the feed's state.
+func (x *metrics) told(f *market.Feed) {
+	x.state.Set(float64(f.State))
+	x.sources.Reset() // some may be forgotten
+	for _, s := range f.Sources {
+		reason := ""
+		if s.Reason != 0 {
+			reason = s.Reason.String()
+		}
+		x.sources.WithLabelValues(s.Name, reason).Set(float64(s.State))
+	}
 }
 
 // applied tells how old a batch is that is in the hub now.

@@ -28,6 +28,7 @@ type Monitor struct {
 	health  *health.Server
 	current atomic.Pointer[engine] // serves; nil while starting and after the end
 	readers sync.WaitGroup         // of streams' requests; see Server
+	sources sources                // the reporting goroutine's own
 	failed  int                    // starts in a row that could not use the checkpoint; Run's own
 }
 
@@ -80,6 +81,11 @@ func (m *Monitor) life(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return h.Run(ctx) })
 	g.Go(func() error { return e.run(ctx) })
+	g.Go(func() error { return e.report(ctx) })
+	g.Go(func() error { return e.lag(ctx) })
+	if m.cfg.Pulses != nil {
+		g.Go(func() error { return e.listen(ctx) })
+	}
 	return g.Wait()
 }
 

@@ -127,9 +127,7 @@ func (s *sink) confirm(box *mailbox.Mailbox, f *frame) {
 func (s *sink) Announce(n hub.Notice) {
 	switch {
 	case n.Feed != nil:
-		s.control = append(s.control, &pb.WatchResponse{Kind: &pb.WatchResponse_Feed{Feed: &pb.FeedState{
-			State: pb.FeedState_State(n.Feed.State), Since: n.Feed.Since.UnixNano(),
-		}}})
+		s.control = append(s.control, &pb.WatchResponse{Kind: &pb.WatchResponse_Feed{Feed: marketpb.Feed(n.Feed)}})
 	case n.Gap != nil:
 		s.control = append(s.control, gapMessage(n.Gap))
 	}

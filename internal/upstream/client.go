@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -264,18 +265,32 @@ func (c *Client) review(ctx context.Context, now time.Time) error {
 			c.metrics.connected.Set(up)
 			return nil // what was told last is not old yet, and the next monitor may be quick
 		}
-		feed = market.Feed{State: market.FeedStale, Since: c.lostSince.UTC()}
+		feed = market.Feed{State: market.FeedStale, Since: c.lostSince.UTC(), Reason: market.FeedMonitor}
 		if down := c.lostSince.Add(c.cfg.Down); !down.After(now) {
-			feed = market.Feed{State: market.FeedDown, Since: down.UTC()}
+			feed.State, feed.Since = market.FeedDown, down.UTC()
 		}
 	}
 	c.metrics.connected.Set(up)
 	feed.Epoch = c.at.Epoch
-	if feed.State == c.told.State && feed.Epoch == c.told.Epoch {
+	if feed.Same(c.told) {
 		return nil
 	}
 	c.told = feed
-	c.logger.LogAttrs(ctx, slog.LevelInfo, "feed", slog.String("state", feed.State.String()),
+	c.logger.LogAttrs(ctx, slog.LevelInfo, "feed", slog.String("state", feed.State.String()), slog.String("why", why(feed)),
 		slog.Time("since", feed.Since), slog.Uint64("epoch", uint64(feed.Epoch)))
 	return c.sink.Feed(ctx, feed)
+}
+
+// why tells a log what is wrong with a feed, "" where nothing is.
+func why(feed market.Feed) string {
+	var words []string
+	if feed.Reason != 0 {
+		words = append(words, feed.Reason.String())
+	}
+	for _, s := range feed.Sources {
+		if s.State != market.FeedLive {
+			words = append(words, s.Name+" "+s.Reason.String())
+		}
+	}
+	return strings.Join(words, ", ")
 }

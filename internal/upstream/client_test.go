@@ -343,6 +343,15 @@ func TestMonitorsWord(t *testing.T) {
 			settle()
 		}
 		w.expect("feed stale of 1000", "feed down of 1000", "feed live of 1000")
+		// What is told of a source is news as well, once.
+		for _, reason := range []pb.FeedState_Reason{pb.FeedState_REASON_UNSPECIFIED, pb.FeedState_REASON_CLOSED, pb.FeedState_REASON_CLOSED} {
+			s.send(&pb.WatchResponse{Kind: &pb.WatchResponse_Feed{Feed: &pb.FeedState{
+				State: pb.FeedState_STATE_LIVE, Since: time.Now().UnixNano(),
+				Sources: []*pb.FeedState_Source{{Name: "sim", State: pb.FeedState_STATE_LIVE, Reason: reason}},
+			}}})
+			settle()
+		}
+		w.expect("feed live of 1000", "feed live of 1000")
 	})
 }
 

@@ -1,10 +1,9 @@
 package upstream
 
 import (
-	"time"
-
 	"context"
 	"log/slog"
+	"time"
 
 	pb "github.com/lzstock/lzstock/internal/gen/lzstock/v1"
 	"github.com/lzstock/lzstock/internal/marketpb"

@@ -191,9 +191,7 @@ func (m *message) decode() error {
 			err = fmt.Errorf("a gap of reason %s", r)
 		}
 	case *pb.WatchResponse_Feed:
-		if s := k.Feed.GetState(); s < pb.FeedState_STATE_LIVE || s > pb.FeedState_STATE_DOWN {
-			err = fmt.Errorf("a feed of state %s", s)
-		}
+		err = marketpb.CheckFeed(k.Feed)
 	case *pb.WatchResponse_Added, *pb.WatchResponse_Progress:
 	default:
 		err = errors.New("a message of no kind that is known")

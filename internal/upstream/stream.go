@@ -98,7 +98,7 @@ func (c *Client) receive(ctx context.Context, s *session, m *message) error {
 	case *pb.WatchResponse_Gap:
 		return c.gap(ctx, k.Gap, m.topics)
 	case *pb.WatchResponse_Feed:
-		s.feed = market.Feed{State: market.FeedState(k.Feed.GetState()), Since: time.Unix(0, k.Feed.GetSince()).UTC()}
+		s.feed = marketpb.FromFeed(k.Feed)
 		c.sync(ctx, s)
 	case *pb.WatchResponse_Progress:
 		return c.progress(ctx, s, marketpb.FromPosition(k.Progress.GetPosition()))

@@ -242,6 +242,25 @@ func AppendFeed(dst []byte, f Format, m market.Feed) []byte {
 	if m.Epoch != 0 {
 		w.number("epoch", uint64(m.Epoch))
 	}
+	if m.Reason != 0 {
+		w.text("reason", m.Reason.String())
+	}
+	if len(m.Sources) > 0 {
+		w.key("sources")
+		w.array(len(m.Sources))
+		for i, s := range m.Sources {
+			w.comma(i)
+			outer := w.open()
+			w.text("name", s.Name)
+			w.text("state", s.State.String())
+			w.time("since", s.Since)
+			if s.Reason != 0 {
+				w.text("reason", s.Reason.String())
+			}
+			w.close(outer)
+		}
+		w.endArray()
+	}
 	return w.end()
 }
 

@@ -149,24 +149,65 @@ func (m *Heartbeat) read(key string, v value) error {
 func readFeed(m *market.Feed, key string, v value) error {
 	switch key {
 	case "state":
-		return put(&m.State, v, func(v value) (market.FeedState, error) {
-			s, err := v.text()
-			if err != nil {
-				return 0, err
-			}
-			for _, state := range [...]market.FeedState{market.FeedLive, market.FeedStale, market.FeedDown} {
-				if s == state.String() {
-					return state, nil
-				}
-			}
-			return 0, fmt.Errorf("%s is not known: want live, stale or down", short(s))
-		})
+		return put(&m.State, v, readFeedState)
 	case "since":
 		return put(&m.Since, v, value.time)
 	case "epoch":
 		return putWhole(&m.Epoch, v)
+	case "reason":
+		return put(&m.Reason, v, readFeedReason)
+	case "sources":
+		return v.elements(func(v value) error {
+			var s market.FeedSource
+			if err := v.fields(func(key string, v value) error { return readFeedSource(&s, key, v) }); err != nil {
+				return err
+			}
+			m.Sources = append(m.Sources, s)
+			return nil
+		})
 	}
 	return nil
+}
+
+func readFeedSource(s *market.FeedSource, key string, v value) error {
+	switch key {
+	case "name":
+		return put(&s.Name, v, value.text)
+	case "state":
+		return put(&s.State, v, readFeedState)
+	case "since":
+		return put(&s.Since, v, value.time)
+	case "reason":
+		return put(&s.Reason, v, readFeedReason)
+	}
+	return nil
+}
+
+func readFeedState(v value) (market.FeedState, error) {
+	s, err := v.text()
+	if err != nil {
+		return 0, err
+	}
+	for _, state := range [...]market.FeedState{market.FeedLive, market.FeedStale, market.FeedDown} {
+		if s == state.String() {
+			return state, nil
+		}
+	}
+	return 0, fmt.Errorf("%s is not known: want live, stale or down", short(s))
+}
+
+// readFeedReason gives 0 for a reason that is not known: others may be added.
+func readFeedReason(v value) (market.FeedReason, error) {
+	s, err := v.text()
+	if err != nil {
+		return 0, err
+	}
+	for _, r := range market.FeedReasons() {
+		if s == r.String() {
+			return r, nil
+		}
+	}
+	return 0, nil
 }
 
 func readGap(m *market.Gap, key string, v value) error {

@@ -124,6 +124,12 @@ func TestControlGolden(t *testing.T) {
 		{`[{"T":"pong","id":7,"t":"2021-02-22T12:00:00Z"}]`, AppendPong(nil, JSONNative, Pong{ID: "7", Time: noon})},
 		{`[{"T":"pong","id":"a\u0062","t":"2021-02-22T12:00:00Z"}]`, AppendPong(nil, JSONNative, Pong{ID: `"a\u0062"`, Time: noon})},
 		{`[{"T":"hb","t":"2021-02-22T12:00:00Z","q":12}]`, AppendHeartbeat(nil, JSONNative, Heartbeat{noon, 12})},
+		{
+			`[{"T":"feed","state":"stale","since":"2021-02-22T12:00:00Z","epoch":7,"reason":"lost","sources":[{"name":"sim","state":"stale","since":"2021-02-22T12:00:00Z","reason":"lost"},{"name":"tape","state":"live","since":"2021-02-22T12:00:00Z"}]}]`,
+			AppendFeed(nil, JSONNative, market.Feed{State: market.FeedStale, Since: noon, Epoch: 7, Reason: market.FeedLost, Sources: []market.FeedSource{
+				{Name: "sim", State: market.FeedStale, Since: noon, Reason: market.FeedLost}, {Name: "tape", State: market.FeedLive, Since: noon},
+			}}),
+		},
 		{`[{"T":"feed","state":"stale","since":"2021-02-22T12:00:00Z"}]`, AppendFeed(nil, JSONNative, market.Feed{State: market.FeedStale, Since: noon})},
 		{`[{"T":"gap","reason":"epoch","from":"1-2","to":"3-4"}]`, AppendGap(nil, JSONNative, gap)},
 		{`[{"T":"throttle","state":"on"}]`, AppendThrottle(nil, JSONNative, true)},

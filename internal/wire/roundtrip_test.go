@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -166,6 +167,12 @@ func TestControlComesBack(t *testing.T) {
 		sub.Symbols[market.Quotes] = append(sub.Symbols[market.Quotes], market.Symbol(rune('A'+i%26)))
 	}
 	connected := &Connected{Conn: "c", Epoch: 1 << 40, Ping: time.Second, MaxAge: time.Hour, Limits: Limits{1, 2, 3}}
+	sourced := &market.Feed{State: market.FeedLive, Since: noon, Epoch: 7}
+	for i, r := range append(market.FeedReasons(), 0) {
+		sourced.Sources = append(sourced.Sources, market.FeedSource{
+			Name: strings.Repeat("n", i+1), State: market.FeedState(i%3 + 1), Reason: r, Since: noon,
+		})
+	}
 	for _, f := range []Format{JSONNative, MsgPackNative} {
 		id := IntID(f.Encoding(), -70000)
 		sub.ID = id
@@ -180,6 +187,7 @@ func TestControlComesBack(t *testing.T) {
 			{AppendError(nil, f, ErrorMessage{Code: CodeSlowClient}), &ErrorMessage{Code: CodeSlowClient}},
 			{AppendPong(nil, f, Pong{id, noon}), &Pong{id, noon}},
 			{AppendHeartbeat(nil, f, Heartbeat{noon, 1 << 60}), &Heartbeat{noon, 1 << 60}},
+			{AppendFeed(nil, f, *sourced), sourced},
 			{AppendFeed(nil, f, market.Feed{State: market.FeedDown, Since: noon, Epoch: 7}), &market.Feed{State: market.FeedDown, Since: noon, Epoch: 7}},
 			{AppendGap(nil, f, &market.Gap{Reason: market.GapExpired, From: market.Position{Epoch: 1}, To: market.Position{Seq: 2}}), &market.Gap{Reason: market.GapExpired, From: market.Position{Epoch: 1}, To: market.Position{Seq: 2}}},
 			{AppendThrottle(nil, f, true), &Throttle{On: true}},
@@ -277,4 +285,17 @@ func FuzzDecodeFrame(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestUnknownFeedReason: others may be added, and those who do not know them still
+// get the state.
+func TestUnknownFeedReason(t *testing.T) {
+	got, err := DecodeFrame(JSON, []byte(`[{"T":"feed","state":"stale","since":"2021-02-22T12:00:00Z","reason":"new","sources":[{"name":"a","state":"down","more":[1],"reason":"newer"}]}]`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := market.Feed{State: market.FeedStale, Sources: []market.FeedSource{{Name: "a", State: market.FeedDown}}}
+	if f, ok := got[0].(*market.Feed); !ok || !f.Same(want) {
+		t.Errorf("got %+v", got[0])
+	}
 }

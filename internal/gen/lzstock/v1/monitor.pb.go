@@ -85,9 +85,10 @@ const (
 	FeedState_STATE_UNSPECIFIED FeedState_State = 0
 	// Events are current.
 	FeedState_STATE_LIVE FeedState_State = 1
-	// The service has lost its bus for less than 10 s, or is catching up.
+	// Some events may not be: the service has lost its bus for less than 10 s, is
+	// catching up, or a source is lost or silent.
 	FeedState_STATE_STALE FeedState_State = 2
-	// The service has lost its bus for 10 s or more.
+	// The service has lost its bus, or all sources, for 10 s or more.
 	FeedState_STATE_DOWN FeedState_State = 3
 )
 
@@ -132,6 +133,80 @@ func (x FeedState_State) Number() protoreflect.EnumNumber {
 // Deprecated: Use FeedState_State.Descriptor instead.
 func (FeedState_State) EnumDescriptor() ([]byte, []int) {
 	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{7, 0}
+}
+
+// Why the feed is not live, or why nothing comes from a source that is well. More
+// may be added; callers take those that they do not know for unspecified.
+type FeedState_Reason int32
+
+const (
+	// There is none, or it is not known.
+	FeedState_REASON_UNSPECIFIED FeedState_Reason = 0
+	// The source sends nothing, though by its own schedule it should.
+	FeedState_REASON_SILENT FeedState_Reason = 1
+	// The source is gone without a word.
+	FeedState_REASON_LOST FeedState_Reason = 2
+	// By its own schedule the source has nothing to send now; its state is live.
+	FeedState_REASON_CLOSED FeedState_Reason = 3
+	// The source has sent all that it had; its state is live.
+	FeedState_REASON_ENDED FeedState_Reason = 4
+	// Events are read later than they come.
+	FeedState_REASON_LAGGING FeedState_Reason = 5
+	// The bus is lost, or being caught up with.
+	FeedState_REASON_BUS FeedState_Reason = 6
+	// A gateway has lost its monitor; never said by the service.
+	FeedState_REASON_MONITOR FeedState_Reason = 7
+)
+
+// Enum value maps for FeedState_Reason.
+var (
+	FeedState_Reason_name = map[int32]string{
+		0: "REASON_UNSPECIFIED",
+		1: "REASON_SILENT",
+		2: "REASON_LOST",
+		3: "REASON_CLOSED",
+		4: "REASON_ENDED",
+		5: "REASON_LAGGING",
+		6: "REASON_BUS",
+		7: "REASON_MONITOR",
+	}
+	FeedState_Reason_value = map[string]int32{
+		"REASON_UNSPECIFIED": 0,
+		"REASON_SILENT":      1,
+		"REASON_LOST":        2,
+		"REASON_CLOSED":      3,
+		"REASON_ENDED":       4,
+		"REASON_LAGGING":     5,
+		"REASON_BUS":         6,
+		"REASON_MONITOR":     7,
+	}
+)
+
+func (x FeedState_Reason) Enum() *FeedState_Reason {
+	p := new(FeedState_Reason)
+	*p = x
+	return p
+}
+
+func (x FeedState_Reason) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (FeedState_Reason) Descriptor() protoreflect.EnumDescriptor {
+	return file_lzstock_v1_monitor_proto_enumTypes[2].Descriptor()
+}
+
+func (FeedState_Reason) Type() protoreflect.EnumType {
+	return &file_lzstock_v1_monitor_proto_enumTypes[2]
+}
+
+func (x FeedState_Reason) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use FeedState_Reason.Descriptor instead.
+func (FeedState_Reason) EnumDescriptor() ([]byte, []int) {
+	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{7, 1}
 }
 
 // Topics names one channel of several symbols.
@@ -676,7 +751,11 @@ type FeedState struct {
 	// The state.
 	State FeedState_State `protobuf:"varint,1,opt,name=state,proto3,enum=lzstock.v1.FeedState_State" json:"state,omitempty"`
 	// Since when, Unix nanoseconds, UTC.
-	Since         int64 `protobuf:"fixed64,2,opt,name=since,proto3" json:"since,omitempty"`
+	Since int64 `protobuf:"fixed64,2,opt,name=since,proto3" json:"since,omitempty"`
+	// Why it is not live.
+	Reason FeedState_Reason `protobuf:"varint,3,opt,name=reason,proto3,enum=lzstock.v1.FeedState_Reason" json:"reason,omitempty"`
+	// The sources that say how they are, by name; at most 256.
+	Sources       []*FeedState_Source `protobuf:"bytes,4,rep,name=sources,proto3" json:"sources,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -723,6 +802,20 @@ func (x *FeedState) GetSince() int64 {
 		return x.Since
 	}
 	return 0
+}
+
+func (x *FeedState) GetReason() FeedState_Reason {
+	if x != nil {
+		return x.Reason
+	}
+	return FeedState_REASON_UNSPECIFIED
+}
+
+func (x *FeedState) GetSources() []*FeedState_Source {
+	if x != nil {
+		return x.Sources
+	}
+	return nil
 }
 
 // Progress tells how far the service has read the feed.
@@ -1252,6 +1345,79 @@ func (x *ListSymbolsResponse) GetNextPageToken() string {
 	return ""
 }
 
+// Source is the state of one source.
+type FeedState_Source struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name on the bus.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Its state.
+	State FeedState_State `protobuf:"varint,2,opt,name=state,proto3,enum=lzstock.v1.FeedState_State" json:"state,omitempty"`
+	// Why.
+	Reason FeedState_Reason `protobuf:"varint,3,opt,name=reason,proto3,enum=lzstock.v1.FeedState_Reason" json:"reason,omitempty"`
+	// Since when, Unix nanoseconds, UTC.
+	Since         int64 `protobuf:"fixed64,4,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FeedState_Source) Reset() {
+	*x = FeedState_Source{}
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FeedState_Source) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FeedState_Source) ProtoMessage() {}
+
+func (x *FeedState_Source) ProtoReflect() protoreflect.Message {
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FeedState_Source.ProtoReflect.Descriptor instead.
+func (*FeedState_Source) Descriptor() ([]byte, []int) {
+	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{7, 0}
+}
+
+func (x *FeedState_Source) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *FeedState_Source) GetState() FeedState_State {
+	if x != nil {
+		return x.State
+	}
+	return FeedState_STATE_UNSPECIFIED
+}
+
+func (x *FeedState_Source) GetReason() FeedState_Reason {
+	if x != nil {
+		return x.Reason
+	}
+	return FeedState_REASON_UNSPECIFIED
+}
+
+func (x *FeedState_Source) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
 var File_lzstock_v1_monitor_proto protoreflect.FileDescriptor
 
 const file_lzstock_v1_monitor_proto_rawDesc = "" +
@@ -1291,17 +1457,34 @@ const file_lzstock_v1_monitor_proto_rawDesc = "" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eREASON_EXPIRED\x10\x01\x12\x10\n" +
-	"\fREASON_EPOCH\x10\x02\"\xa5\x01\n" +
+	"\fREASON_EPOCH\x10\x02\"\xd5\x04\n" +
 	"\tFeedState\x121\n" +
 	"\x05state\x18\x01 \x01(\x0e2\x1b.lzstock.v1.FeedState.StateR\x05state\x12\x14\n" +
-	"\x05since\x18\x02 \x01(\x10R\x05since\"O\n" +
+	"\x05since\x18\x02 \x01(\x10R\x05since\x124\n" +
+	"\x06reason\x18\x03 \x01(\x0e2\x1c.lzstock.v1.FeedState.ReasonR\x06reason\x126\n" +
+	"\asources\x18\x04 \x03(\v2\x1c.lzstock.v1.FeedState.SourceR\asources\x1a\x9b\x01\n" +
+	"\x06Source\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x121\n" +
+	"\x05state\x18\x02 \x01(\x0e2\x1b.lzstock.v1.FeedState.StateR\x05state\x124\n" +
+	"\x06reason\x18\x03 \x01(\x0e2\x1c.lzstock.v1.FeedState.ReasonR\x06reason\x12\x14\n" +
+	"\x05since\x18\x04 \x01(\x10R\x05since\"O\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
 	"STATE_LIVE\x10\x01\x12\x0f\n" +
 	"\vSTATE_STALE\x10\x02\x12\x0e\n" +
 	"\n" +
-	"STATE_DOWN\x10\x03\"<\n" +
+	"STATE_DOWN\x10\x03\"\xa1\x01\n" +
+	"\x06Reason\x12\x16\n" +
+	"\x12REASON_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rREASON_SILENT\x10\x01\x12\x0f\n" +
+	"\vREASON_LOST\x10\x02\x12\x11\n" +
+	"\rREASON_CLOSED\x10\x03\x12\x10\n" +
+	"\fREASON_ENDED\x10\x04\x12\x12\n" +
+	"\x0eREASON_LAGGING\x10\x05\x12\x0e\n" +
+	"\n" +
+	"REASON_BUS\x10\x06\x12\x12\n" +
+	"\x0eREASON_MONITOR\x10\a\"<\n" +
 	"\bProgress\x120\n" +
 	"\bposition\x18\x01 \x01(\v2\x14.lzstock.v1.PositionR\bposition\"\x94\x01\n" +
 	"\x13StreamPricesRequest\x12*\n" +
@@ -1355,80 +1538,86 @@ func file_lzstock_v1_monitor_proto_rawDescGZIP() []byte {
 	return file_lzstock_v1_monitor_proto_rawDescData
 }
 
-var file_lzstock_v1_monitor_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_lzstock_v1_monitor_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_lzstock_v1_monitor_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_lzstock_v1_monitor_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_lzstock_v1_monitor_proto_goTypes = []any{
 	(Gap_Reason)(0),              // 0: lzstock.v1.Gap.Reason
 	(FeedState_State)(0),         // 1: lzstock.v1.FeedState.State
-	(*Topics)(nil),               // 2: lzstock.v1.Topics
-	(*WatchRequest)(nil),         // 3: lzstock.v1.WatchRequest
-	(*WatchResponse)(nil),        // 4: lzstock.v1.WatchResponse
-	(*Welcome)(nil),              // 5: lzstock.v1.Welcome
-	(*Snapshots)(nil),            // 6: lzstock.v1.Snapshots
-	(*Added)(nil),                // 7: lzstock.v1.Added
-	(*Gap)(nil),                  // 8: lzstock.v1.Gap
-	(*FeedState)(nil),            // 9: lzstock.v1.FeedState
-	(*Progress)(nil),             // 10: lzstock.v1.Progress
-	(*StreamPricesRequest)(nil),  // 11: lzstock.v1.StreamPricesRequest
-	(*StreamPricesResponse)(nil), // 12: lzstock.v1.StreamPricesResponse
-	(*GetSnapshotsRequest)(nil),  // 13: lzstock.v1.GetSnapshotsRequest
-	(*GetSnapshotsResponse)(nil), // 14: lzstock.v1.GetSnapshotsResponse
-	(*ReplayRequest)(nil),        // 15: lzstock.v1.ReplayRequest
-	(*ReplayResponse)(nil),       // 16: lzstock.v1.ReplayResponse
-	(*ListSymbolsRequest)(nil),   // 17: lzstock.v1.ListSymbolsRequest
-	(*ListSymbolsResponse)(nil),  // 18: lzstock.v1.ListSymbolsResponse
-	(Channel)(0),                 // 19: lzstock.v1.Channel
-	(*Position)(nil),             // 20: lzstock.v1.Position
-	(*EventBatch)(nil),           // 21: lzstock.v1.EventBatch
-	(*Event)(nil),                // 22: lzstock.v1.Event
+	(FeedState_Reason)(0),        // 2: lzstock.v1.FeedState.Reason
+	(*Topics)(nil),               // 3: lzstock.v1.Topics
+	(*WatchRequest)(nil),         // 4: lzstock.v1.WatchRequest
+	(*WatchResponse)(nil),        // 5: lzstock.v1.WatchResponse
+	(*Welcome)(nil),              // 6: lzstock.v1.Welcome
+	(*Snapshots)(nil),            // 7: lzstock.v1.Snapshots
+	(*Added)(nil),                // 8: lzstock.v1.Added
+	(*Gap)(nil),                  // 9: lzstock.v1.Gap
+	(*FeedState)(nil),            // 10: lzstock.v1.FeedState
+	(*Progress)(nil),             // 11: lzstock.v1.Progress
+	(*StreamPricesRequest)(nil),  // 12: lzstock.v1.StreamPricesRequest
+	(*StreamPricesResponse)(nil), // 13: lzstock.v1.StreamPricesResponse
+	(*GetSnapshotsRequest)(nil),  // 14: lzstock.v1.GetSnapshotsRequest
+	(*GetSnapshotsResponse)(nil), // 15: lzstock.v1.GetSnapshotsResponse
+	(*ReplayRequest)(nil),        // 16: lzstock.v1.ReplayRequest
+	(*ReplayResponse)(nil),       // 17: lzstock.v1.ReplayResponse
+	(*ListSymbolsRequest)(nil),   // 18: lzstock.v1.ListSymbolsRequest
+	(*ListSymbolsResponse)(nil),  // 19: lzstock.v1.ListSymbolsResponse
+	(*FeedState_Source)(nil),     // 20: lzstock.v1.FeedState.Source
+	(Channel)(0),                 // 21: lzstock.v1.Channel
+	(*Position)(nil),             // 22: lzstock.v1.Position
+	(*EventBatch)(nil),           // 23: lzstock.v1.EventBatch
+	(*Event)(nil),                // 24: lzstock.v1.Event
 }
 var file_lzstock_v1_monitor_proto_depIdxs = []int32{
-	19, // 0: lzstock.v1.Topics.channel:type_name -> lzstock.v1.Channel
-	2,  // 1: lzstock.v1.WatchRequest.add:type_name -> lzstock.v1.Topics
-	2,  // 2: lzstock.v1.WatchRequest.drop:type_name -> lzstock.v1.Topics
-	20, // 3: lzstock.v1.WatchRequest.since:type_name -> lzstock.v1.Position
-	5,  // 4: lzstock.v1.WatchResponse.welcome:type_name -> lzstock.v1.Welcome
-	6,  // 5: lzstock.v1.WatchResponse.snapshots:type_name -> lzstock.v1.Snapshots
-	21, // 6: lzstock.v1.WatchResponse.batch:type_name -> lzstock.v1.EventBatch
-	7,  // 7: lzstock.v1.WatchResponse.added:type_name -> lzstock.v1.Added
-	8,  // 8: lzstock.v1.WatchResponse.gap:type_name -> lzstock.v1.Gap
-	9,  // 9: lzstock.v1.WatchResponse.feed:type_name -> lzstock.v1.FeedState
-	10, // 10: lzstock.v1.WatchResponse.progress:type_name -> lzstock.v1.Progress
-	20, // 11: lzstock.v1.Welcome.position:type_name -> lzstock.v1.Position
-	2,  // 12: lzstock.v1.Snapshots.topics:type_name -> lzstock.v1.Topics
-	22, // 13: lzstock.v1.Snapshots.events:type_name -> lzstock.v1.Event
+	21, // 0: lzstock.v1.Topics.channel:type_name -> lzstock.v1.Channel
+	3,  // 1: lzstock.v1.WatchRequest.add:type_name -> lzstock.v1.Topics
+	3,  // 2: lzstock.v1.WatchRequest.drop:type_name -> lzstock.v1.Topics
+	22, // 3: lzstock.v1.WatchRequest.since:type_name -> lzstock.v1.Position
+	6,  // 4: lzstock.v1.WatchResponse.welcome:type_name -> lzstock.v1.Welcome
+	7,  // 5: lzstock.v1.WatchResponse.snapshots:type_name -> lzstock.v1.Snapshots
+	23, // 6: lzstock.v1.WatchResponse.batch:type_name -> lzstock.v1.EventBatch
+	8,  // 7: lzstock.v1.WatchResponse.added:type_name -> lzstock.v1.Added
+	9,  // 8: lzstock.v1.WatchResponse.gap:type_name -> lzstock.v1.Gap
+	10, // 9: lzstock.v1.WatchResponse.feed:type_name -> lzstock.v1.FeedState
+	11, // 10: lzstock.v1.WatchResponse.progress:type_name -> lzstock.v1.Progress
+	22, // 11: lzstock.v1.Welcome.position:type_name -> lzstock.v1.Position
+	3,  // 12: lzstock.v1.Snapshots.topics:type_name -> lzstock.v1.Topics
+	24, // 13: lzstock.v1.Snapshots.events:type_name -> lzstock.v1.Event
 	0,  // 14: lzstock.v1.Gap.reason:type_name -> lzstock.v1.Gap.Reason
-	20, // 15: lzstock.v1.Gap.from:type_name -> lzstock.v1.Position
-	20, // 16: lzstock.v1.Gap.to:type_name -> lzstock.v1.Position
-	2,  // 17: lzstock.v1.Gap.topics:type_name -> lzstock.v1.Topics
+	22, // 15: lzstock.v1.Gap.from:type_name -> lzstock.v1.Position
+	22, // 16: lzstock.v1.Gap.to:type_name -> lzstock.v1.Position
+	3,  // 17: lzstock.v1.Gap.topics:type_name -> lzstock.v1.Topics
 	1,  // 18: lzstock.v1.FeedState.state:type_name -> lzstock.v1.FeedState.State
-	20, // 19: lzstock.v1.Progress.position:type_name -> lzstock.v1.Position
-	2,  // 20: lzstock.v1.StreamPricesRequest.topics:type_name -> lzstock.v1.Topics
-	20, // 21: lzstock.v1.StreamPricesRequest.since:type_name -> lzstock.v1.Position
-	22, // 22: lzstock.v1.StreamPricesResponse.events:type_name -> lzstock.v1.Event
-	2,  // 23: lzstock.v1.GetSnapshotsRequest.topics:type_name -> lzstock.v1.Topics
-	20, // 24: lzstock.v1.GetSnapshotsResponse.position:type_name -> lzstock.v1.Position
-	22, // 25: lzstock.v1.GetSnapshotsResponse.events:type_name -> lzstock.v1.Event
-	2,  // 26: lzstock.v1.ReplayRequest.topics:type_name -> lzstock.v1.Topics
-	20, // 27: lzstock.v1.ReplayRequest.since:type_name -> lzstock.v1.Position
-	20, // 28: lzstock.v1.ReplayResponse.through:type_name -> lzstock.v1.Position
-	22, // 29: lzstock.v1.ReplayResponse.events:type_name -> lzstock.v1.Event
-	2,  // 30: lzstock.v1.ReplayResponse.missed:type_name -> lzstock.v1.Topics
-	3,  // 31: lzstock.v1.MarketMonitor.Watch:input_type -> lzstock.v1.WatchRequest
-	11, // 32: lzstock.v1.MarketMonitor.StreamPrices:input_type -> lzstock.v1.StreamPricesRequest
-	13, // 33: lzstock.v1.MarketMonitor.GetSnapshots:input_type -> lzstock.v1.GetSnapshotsRequest
-	15, // 34: lzstock.v1.MarketMonitor.Replay:input_type -> lzstock.v1.ReplayRequest
-	17, // 35: lzstock.v1.MarketMonitor.ListSymbols:input_type -> lzstock.v1.ListSymbolsRequest
-	4,  // 36: lzstock.v1.MarketMonitor.Watch:output_type -> lzstock.v1.WatchResponse
-	12, // 37: lzstock.v1.MarketMonitor.StreamPrices:output_type -> lzstock.v1.StreamPricesResponse
-	14, // 38: lzstock.v1.MarketMonitor.GetSnapshots:output_type -> lzstock.v1.GetSnapshotsResponse
-	16, // 39: lzstock.v1.MarketMonitor.Replay:output_type -> lzstock.v1.ReplayResponse
-	18, // 40: lzstock.v1.MarketMonitor.ListSymbols:output_type -> lzstock.v1.ListSymbolsResponse
-	36, // [36:41] is the sub-list for method output_type
-	31, // [31:36] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	2,  // 19: lzstock.v1.FeedState.reason:type_name -> lzstock.v1.FeedState.Reason
+	20, // 20: lzstock.v1.FeedState.sources:type_name -> lzstock.v1.FeedState.Source
+	22, // 21: lzstock.v1.Progress.position:type_name -> lzstock.v1.Position
+	3,  // 22: lzstock.v1.StreamPricesRequest.topics:type_name -> lzstock.v1.Topics
+	22, // 23: lzstock.v1.StreamPricesRequest.since:type_name -> lzstock.v1.Position
+	24, // 24: lzstock.v1.StreamPricesResponse.events:type_name -> lzstock.v1.Event
+	3,  // 25: lzstock.v1.GetSnapshotsRequest.topics:type_name -> lzstock.v1.Topics
+	22, // 26: lzstock.v1.GetSnapshotsResponse.position:type_name -> lzstock.v1.Position
+	24, // 27: lzstock.v1.GetSnapshotsResponse.events:type_name -> lzstock.v1.Event
+	3,  // 28: lzstock.v1.ReplayRequest.topics:type_name -> lzstock.v1.Topics
+	22, // 29: lzstock.v1.ReplayRequest.since:type_name -> lzstock.v1.Position
+	22, // 30: lzstock.v1.ReplayResponse.through:type_name -> lzstock.v1.Position
+	24, // 31: lzstock.v1.ReplayResponse.events:type_name -> lzstock.v1.Event
+	3,  // 32: lzstock.v1.ReplayResponse.missed:type_name -> lzstock.v1.Topics
+	1,  // 33: lzstock.v1.FeedState.Source.state:type_name -> lzstock.v1.FeedState.State
+	2,  // 34: lzstock.v1.FeedState.Source.reason:type_name -> lzstock.v1.FeedState.Reason
+	4,  // 35: lzstock.v1.MarketMonitor.Watch:input_type -> lzstock.v1.WatchRequest
+	12, // 36: lzstock.v1.MarketMonitor.StreamPrices:input_type -> lzstock.v1.StreamPricesRequest
+	14, // 37: lzstock.v1.MarketMonitor.GetSnapshots:input_type -> lzstock.v1.GetSnapshotsRequest
+	16, // 38: lzstock.v1.MarketMonitor.Replay:input_type -> lzstock.v1.ReplayRequest
+	18, // 39: lzstock.v1.MarketMonitor.ListSymbols:input_type -> lzstock.v1.ListSymbolsRequest
+	5,  // 40: lzstock.v1.MarketMonitor.Watch:output_type -> lzstock.v1.WatchResponse
+	13, // 41: lzstock.v1.MarketMonitor.StreamPrices:output_type -> lzstock.v1.StreamPricesResponse
+	15, // 42: lzstock.v1.MarketMonitor.GetSnapshots:output_type -> lzstock.v1.GetSnapshotsResponse
+	17, // 43: lzstock.v1.MarketMonitor.Replay:output_type -> lzstock.v1.ReplayResponse
+	19, // 44: lzstock.v1.MarketMonitor.ListSymbols:output_type -> lzstock.v1.ListSymbolsResponse
+	40, // [40:45] is the sub-list for method output_type
+	35, // [35:40] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_lzstock_v1_monitor_proto_init() }
@@ -1451,8 +1640,8 @@ func file_lzstock_v1_monitor_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_lzstock_v1_monitor_proto_rawDesc), len(file_lzstock_v1_monitor_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   17,
+			NumEnums:      3,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
