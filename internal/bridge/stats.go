@@ -16,7 +16,7 @@ type counters struct {
 	drains  atomic.Uint64
 	ages    atomic.Uint64
 	ends    [wire.NumReasons]atomic.Uint64
-	shown   [len(AgeLimits) + 1]atomic.Uint64
+	shown   [numAges + 1]atomic.Uint64
 	aged    atomic.Int64 // the ages' sum, in nanoseconds
 }
 
@@ -35,15 +35,20 @@ type Stats struct {
 	// Shown counts how old the last trade or quote of a write was, by its time at the
 	// source, when the connection had been offered it: up to each of AgeLimits, and
 	// beyond. One write in some is looked at.
-	Shown [len(AgeLimits) + 1]uint64
+	Shown [numAges + 1]uint64
 	Aged  time.Duration // the ages' sum
 }
 
-// AgeLimits are the upper limits of Stats.Shown.
-var AgeLimits = [...]time.Duration{
-	500 * time.Microsecond, time.Millisecond, 2500 * time.Microsecond, 5 * time.Millisecond, 10 * time.Millisecond,
-	25 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond,
-	time.Second, 2500 * time.Millisecond, 5 * time.Second, 10 * time.Second, 30 * time.Second, time.Minute,
+// numAges is how many limits Stats.Shown has.
+const numAges = 16
+
+// AgeLimits gives the upper limits of Stats.Shown.
+func AgeLimits() [numAges]time.Duration {
+	return [...]time.Duration{
+		500 * time.Microsecond, time.Millisecond, 2500 * time.Microsecond, 5 * time.Millisecond, 10 * time.Millisecond,
+		25 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond,
+		time.Second, 2500 * time.Millisecond, 5 * time.Second, 10 * time.Second, 30 * time.Second, time.Minute,
+	}
 }
 
 // ageEvery is how many writes there are to one whose age is taken. It is a prime,
@@ -53,8 +58,8 @@ const ageEvery = 17
 // took counts the age of what a connection was offered.
 func (c *counters) took(age time.Duration) {
 	age = min(max(age, 0), time.Hour) // clocks may differ, and a tape's prices are years old
-	i := 0
-	for i < len(AgeLimits) && age > AgeLimits[i] {
+	i, limits := 0, AgeLimits()
+	for i < len(limits) && age > limits[i] {
 		i++
 	}
 	c.shown[i].Add(1)

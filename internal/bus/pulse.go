@@ -34,9 +34,6 @@ type Pulse struct {
 
 const pulseLive = "live"
 
-// pulseWords are the reasons that a source can give.
-var pulseWords = []market.FeedReason{market.FeedSilent, market.FeedClosed, market.FeedEnded, market.FeedLost}
-
 func (p *Pulse) encode() ([]byte, error) {
 	word := pulseLive
 	if p.Reason != 0 {
@@ -63,7 +60,7 @@ func decodePulse(source string, data []byte) (Pulse, error) {
 	if word == pulseLive {
 		return p, nil
 	}
-	for _, r := range pulseWords {
+	for _, r := range [...]market.FeedReason{market.FeedSilent, market.FeedClosed, market.FeedEnded, market.FeedLost} {
 		if word == r.String() {
 			p.Reason = r
 			return p, nil

@@ -36,7 +36,7 @@ func (w *words) beat(_ context.Context, r market.FeedReason) error {
 
 func TestSourcesSayHowTheyAre(t *testing.T) {
 	broken := errors.New("broken")
-	tape := write(t, 0, time.Second, 2*time.Hour)
+	tape := write(t, 0, 500*time.Millisecond, 2*time.Hour)
 	for name, c := range map[string]struct {
 		source feed.Source
 		stop   time.Duration // when it is told to stop; 0: it is not

@@ -125,10 +125,11 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 
 // ages gives the bridges' counts of ages as a histogram.
 func ages(d *prometheus.Desc, s *bridge.Stats) prometheus.Metric {
-	buckets, n := make(map[float64]uint64, len(bridge.AgeLimits)), uint64(0)
-	for i, limit := range bridge.AgeLimits {
+	limits, n := bridge.AgeLimits(), uint64(0)
+	buckets := make(map[float64]uint64, len(limits))
+	for i, limit := range limits {
 		n += s.Shown[i]
 		buckets[limit.Seconds()] = n
 	}
-	return prometheus.MustNewConstHistogram(d, n+s.Shown[len(bridge.AgeLimits)], s.Aged.Seconds(), buckets)
+	return prometheus.MustNewConstHistogram(d, n+s.Shown[len(limits)], s.Aged.Seconds(), buckets)
 }

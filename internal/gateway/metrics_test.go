@@ -19,13 +19,13 @@ func TestAgeHistogram(t *testing.T) {
 	if err := ages(prometheus.NewDesc("x", "x", nil, nil), &s).Write(&m); err != nil {
 		t.Fatal(err)
 	}
-	h := m.GetHistogram()
-	if h.GetSampleCount() != 7 || h.GetSampleSum() != 90 || len(h.GetBucket()) != len(obs.AgeBuckets) {
+	h, limits := m.GetHistogram(), obs.AgeBuckets()
+	if h.GetSampleCount() != 7 || h.GetSampleSum() != 90 || len(h.GetBucket()) != len(limits) {
 		t.Fatalf("%v", h)
 	}
 	for i, b := range h.GetBucket() {
-		if b.GetUpperBound() != obs.AgeBuckets[i] {
-			t.Errorf("bucket %d is up to %v, want %v", i, b.GetUpperBound(), obs.AgeBuckets[i])
+		if b.GetUpperBound() != limits[i] {
+			t.Errorf("bucket %d is up to %v, want %v", i, b.GetUpperBound(), limits[i])
 		}
 	}
 	if got := []uint64{h.GetBucket()[0].GetCumulativeCount(), h.GetBucket()[1].GetCumulativeCount(), h.GetBucket()[15].GetCumulativeCount()}; got[0] != 1 || got[1] != 1 || got[2] != 3 {

@@ -91,13 +91,15 @@ func (c *town) told() (out []string) {
 		if f.GetReason() != 0 {
 			line += " (" + word(f.GetReason(), "REASON_") + ")"
 		}
+		words := []string{line}
 		for _, s := range f.GetSources() {
-			line += "; " + s.GetName() + " " + word(s.GetState(), "STATE_")
+			of := s.GetName() + " " + word(s.GetState(), "STATE_")
 			if s.GetReason() != pb.FeedState_REASON_UNSPECIFIED {
-				line += " (" + word(s.GetReason(), "REASON_") + ")"
+				of += " (" + word(s.GetReason(), "REASON_") + ")"
 			}
+			words = append(words, of)
 		}
-		out = append(out, line)
+		out = append(out, strings.Join(words, "; "))
 	}
 	return out
 }
