@@ -189,7 +189,7 @@ func (s *gatewaySink) ready(trouble error) error {
 		return errors.New("no monitor has answered yet")
 	case feed.State == market.FeedDown && trouble != nil:
 		return fmt.Errorf("the feed is down since %s: %w", feed.Since.Format(time.RFC3339), trouble)
-	case feed.State == market.FeedDown:
+	case feed.State == market.FeedDown && feed.Reason != market.FeedLost: // sources are lost to every gateway alike
 		return fmt.Errorf("the feed is down since %s", feed.Since.Format(time.RFC3339))
 	}
 	return nil

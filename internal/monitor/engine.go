@@ -32,10 +32,10 @@ type engine struct {
 	read atomic.Uint64               // the last place that was published; for anybody
 	feed atomic.Pointer[market.Feed] // for anybody, once set; report's to set
 
-	bus     atomic.Uint32 // how the bus is, a market.FeedState; 0 before it was live once
-	lagging atomic.Bool   // what the bus holds is not read in time
-	news    chan struct{} // for report: the bus's state changed
-	pulses  chan Pulse    // for report
+	bus     atomic.Uint32      // how the bus is, a market.FeedState; 0 before it was live once
+	lagging atomic.Bool        // what the bus holds is not read in time
+	news    chan chan struct{} // for report, which closes what comes: the bus's state changed
+	pulses  chan Pulse         // for report
 
 	counted bars.Stats // in the metrics already
 	savedAt time.Time
@@ -49,7 +49,7 @@ func newEngine(m *Monitor, h *hub.Hub) *engine {
 	e := &engine{
 		Monitor: m, epoch: m.log.Epoch(), hub: h, symbols: newDirectory(),
 		bars: bars.New(bars.Config{Zone: m.cfg.Zone}), rereading: make(chan struct{}, rereads),
-		news: make(chan struct{}, 1), pulses: make(chan Pulse),
+		news: make(chan chan struct{}), pulses: make(chan Pulse),
 	}
 	e.saving.SetLimit(1)
 	return e

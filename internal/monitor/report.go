@@ -15,9 +15,10 @@ const (
 	lagAfter    = 2 * time.Second // what the bus held so long ago should have been read
 )
 
-// tell says how the bus is, where that has changed. Nothing is served before the
-// first time that it is live.
-func (e *engine) tell(_ context.Context, state market.FeedState) error {
+// tell says how the bus is, where that has changed, and returns when streams have
+// been told: ahead of what is read next. Nothing is served before the first time
+// that it is live.
+func (e *engine) tell(ctx context.Context, state market.FeedState) error {
 	old := market.FeedState(e.bus.Load())
 	if old == 0 && state != market.FeedLive || old == state {
 		return nil
@@ -26,11 +27,18 @@ func (e *engine) tell(_ context.Context, state market.FeedState) error {
 		e.lagging.Store(false)
 	}
 	e.bus.Store(uint32(state))
+	done := make(chan struct{})
 	select {
-	case e.news <- struct{}{}:
-	default:
+	case e.news <- done:
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
-	return nil
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // report makes the feed's state known whenever it changes, until ctx ends. It is
@@ -39,16 +47,20 @@ func (e *engine) report(ctx context.Context) error {
 	tick := time.NewTicker(reviewEvery)
 	defer tick.Stop()
 	for {
+		var done chan struct{} // who waits for the news to be told
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case p := <-e.pulses:
 			e.sources.hear(p, time.Now())
-		case <-e.news:
+		case done = <-e.news:
 		case <-tick.C:
 		}
 		if err := e.review(ctx, time.Now()); err != nil {
 			return err
+		}
+		if done != nil {
+			close(done)
 		}
 	}
 }
