@@ -88,8 +88,8 @@ func (s *sources) deaf(now time.Time) {
 
 // preferred orders reasons: a source is what the first of its senders is. Two of
 // one source stand in for each other.
-func preferred() [5]market.FeedReason {
-	return [...]market.FeedReason{0, market.FeedClosed, market.FeedSilent, market.FeedLost, market.FeedEnded}
+func preferred() []market.FeedReason {
+	return []market.FeedReason{0, market.FeedClosed, market.FeedSilent, market.FeedLost, market.FeedEnded}
 }
 
 // review gives the state of each source, by name. The slice is new.
@@ -112,7 +112,7 @@ func (s *sources) review(now time.Time) []market.FeedSource {
 				delete(of.senders, id)
 				continue
 			}
-			if at := slices.Index(preferred[:], from.reason); at >= 0 && at < best {
+			if at := slices.Index(preferred, from.reason); at >= 0 && at < best {
 				best, since = at, from.heard
 			}
 		}
