@@ -37,7 +37,7 @@ func (d *dialog) subscribe(ctx context.Context, cmd wire.Command) error {
 	sub := hub.Subscription{Topics: fresh, Snapshot: cmd.Snapshot && d.format.Native()}
 	if !cmd.Since.IsZero() {
 		sub.CatchUp = &hub.CatchUp{Since: cmd.Since, Fetch: func(w hub.Want) {
-			d.g.tasks.Go(func() { b.Run(func() error { return d.refill(m, w) }) })
+			d.g.tasks.Go(func() { b.Run(func() error { return d.refill(d.g.asking, m, w) }) })
 		}}
 	}
 	return m.Subscribe(ctx, sub, func(hub.Result) { b.SendNow(ack) })
@@ -45,8 +45,8 @@ func (d *dialog) subscribe(ctx context.Context, cmd wire.Command) error {
 
 // refill gets what the hub lacks for a client that resumes. A client that has gone in
 // the meantime is not worth an error, and what does not come is lost, and said to be.
-func (d *dialog) refill(m *hub.Member, w hub.Want) error {
-	ctx, cancel := context.WithTimeout(d.g.asking, d.g.cfg.ReplayTimeout)
+func (d *dialog) refill(ctx context.Context, m *hub.Member, w hub.Want) error {
+	ctx, cancel := context.WithTimeout(ctx, d.g.cfg.ReplayTimeout)
 	defer cancel()
 	events, through, missed, err := d.g.demand.Replay(ctx, w.Topics, w.After)
 	if err != nil {

@@ -28,9 +28,12 @@ const (
 	rereadLimit = 65536           // batches that one of them reads for a page
 )
 
-// lookBack is how many batches before a place are read to learn what topics had
-// before it: first a few, then many.
-var lookBack = [...]uint64{256, 16384}
+// How many batches before a place are read to learn what topics had before it:
+// first a few, then many.
+const (
+	lookBack = 256
+	lookFar  = 16384
+)
 
 // Replay answers what topics had after a place.
 func (s *service) Replay(ctx context.Context, req *pb.ReplayRequest) (*pb.ReplayResponse, error) {
@@ -146,7 +149,7 @@ func (e *engine) reread(ctx context.Context, lacks map[market.Topic]market.Seq, 
 	if first.Batch() > 1 && after < endBefore(first) { // the bus begins with batch 1
 		return all, nil
 	}
-	for _, back := range lookBack {
+	for _, back := range []uint64{lookBack, lookFar} {
 		r := &rereader{engine: e, lacks: lacks, after: after, limit: limit, last: map[market.Topic]market.Seq{}}
 		from := max(first.Batch(), after.Batch()-min(after.Batch(), back))
 		err := r.read(ctx, from)
@@ -162,7 +165,7 @@ func (e *engine) reread(ctx context.Context, lacks map[market.Topic]market.Seq, 
 		if from > 1 {
 			r.missed = slices.Collect(maps.Keys(r.orphans))
 		}
-		if len(r.missed) == 0 || from == first.Batch() || back == lookBack[len(lookBack)-1] {
+		if len(r.missed) == 0 || from == first.Batch() || back == lookFar {
 			return r.page, nil
 		}
 	}

@@ -210,7 +210,7 @@ func TestAnotherEpoch(t *testing.T) {
 		s.batch(trade(51200, "AAPL"))
 		s.end <- nil
 		time.Sleep(500 * time.Millisecond)
-		s = w.next("a:1")
+		s = w.next()
 		s.welcome(2000, 512)
 		s.feed(pb.FeedState_STATE_LIVE)
 		id := w.expectRequest(s, "add [trades:AAPL] drop [] since 1000-51200")
@@ -233,7 +233,7 @@ func TestAnotherEpochWithoutTopics(t *testing.T) {
 		settle()
 		s.end <- nil
 		time.Sleep(500 * time.Millisecond)
-		s = w.next("a:1")
+		s = w.next()
 		s.welcome(2000, 512)
 		s.feed(pb.FeedState_STATE_LIVE)
 		w.expect("feed stale of 0", "feed stale of 1000", "feed live of 1000", "gap epoch 1000-51200 to 2000-512 on []",
@@ -386,9 +386,9 @@ func TestJunk(t *testing.T) {
 
 func TestFirstMessage(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
-		s := w.next("a:1")
+		s := w.next()
 		s.feed(pb.FeedState_STATE_LIVE)
-		w.next("a:1") // nothing at all
+		w.next() // nothing at all
 		time.Sleep(1400 * time.Millisecond)
 		if len(w.monitors["a:1"].streams) > 0 {
 			t.Error("after a failure the monitor had no time to welcome")

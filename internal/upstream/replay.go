@@ -40,7 +40,7 @@ func (c *Client) Replay(ctx context.Context, topics []market.Topic, after market
 		if monitor := c.monitor.Load(); monitor != nil {
 			var r *pb.ReplayResponse
 			r, err = (*monitor).Replay(ctx, req)
-			switch status.Code(err) {
+			switch status.Code(err) { //nolint:exhaustive // the others may pass
 			case codes.OK:
 				return c.page(r, after)
 			case codes.OutOfRange:

@@ -289,13 +289,13 @@ func TestMoveAndGap(t *testing.T) {
 				want = []string{`"connected"`, `"p":1,`, `"moving"`, `"moved"`, `"p":2,`, `"disconnected"`, `"reconnected"`, `{"T":"gap","reason":"expired","from":"7-2","to":"7-8"`, `"what":"loss"`, `"p":9,`}
 			}
 			for _, part := range want {
-				i := strings.Index(got[at:], part)
-				if i < 0 && (strings.Contains(part, "mov") || strings.Contains(part, "p\":2") || strings.Contains(part, "trade 2") || strings.Contains(part, "gap") || strings.Contains(part, "reconnected")) {
+				if strings.Contains(part, "mov") || strings.Contains(part, "p\":2") || strings.Contains(part, "trade 2") || strings.Contains(part, "gap") || strings.Contains(part, "reconnected") {
 					if !strings.Contains(got, part) { // states and events come by different ways
 						t.Errorf("no %q in\n%s", part, got)
 					}
 					continue
 				}
+				i := strings.Index(got[at:], part)
 				if i < 0 {
 					t.Fatalf("no %q in its place in\n%s", part, got)
 				}
