@@ -26,7 +26,7 @@ func startClusterUp(t *testing.T, args ...string) *clusterUp {
 	eventually(t, "the cluster is ready", func() bool {
 		select {
 		case <-p.done:
-			t.Fatalf("it ended: %v\n%s", p.err, p.out)
+			t.Fatalf("it ended: %v\n%s", p.Err, p.out)
 		default:
 		}
 		return strings.Contains(p.out.String(), "Stop with Ctrl-C")
@@ -154,9 +154,9 @@ func TestClusterErrors(t *testing.T) {
 	} {
 		p := spawn(t, nil, append([]string{"cluster", "up"}, tc.args...)...)
 		<-p.done
-		if p.err == nil || !strings.Contains(p.out.String(), tc.says) {
-			t.Errorf("%q: %v, want an error that says %q\n%s", tc.args, p.err, tc.says, p.out)
+		if p.Err == nil || !strings.Contains(p.out.String(), tc.says) {
+			t.Errorf("%q: %v, want an error that says %q\n%s", tc.args, p.Err, tc.says, p.out)
 		}
-		p.err = nil // it was to fail
+		p.Err = nil // it was to fail
 	}
 }

@@ -170,7 +170,7 @@ func TestOpenToTheWorld(t *testing.T) {
 		if code := p.cmd.ProcessState.ExitCode(); code == 0 {
 			t.Errorf("%s ended with status 0", cmd)
 		}
-		p.err = nil // as it should be
+		p.Err = nil // as it should be
 		for _, want := range []string{"0.0.0.0" + port, "no credentials", "--auth keys", "--insecure-open"} {
 			if !strings.Contains(p.out.String(), want) {
 				t.Errorf("%s does not say %q:\n%s", cmd, want, p.out)
@@ -182,7 +182,7 @@ func TestOpenToTheWorld(t *testing.T) {
 	p := spawn(t, nil, "gateway", "--listen", "0.0.0.0"+strings.TrimPrefix(freeAddr(t), "127.0.0.1"), "--admin", "off",
 		"--insecure-open", "--tls-cert", "nowhere.pem", "--tls-key", "nowhere.pem")
 	<-p.done
-	p.err = nil
+	p.Err = nil
 	if out := p.out.String(); strings.Contains(out, "no credentials: want") || !strings.Contains(out, "nowhere.pem") {
 		t.Errorf("with --insecure-open it says:\n%s", out)
 	}
