@@ -230,6 +230,9 @@ func (s *socket) run() {
 		if mine || code != 1006 {
 			c.closes[code]++
 		}
+		if mine {
+			c.current = nil
+		}
 		if mine && code == 1006 {
 			c.errors[kindOf(err)]++
 		}
@@ -305,6 +308,9 @@ func (s *socket) book(m *msg) error {
 			key = c.fleet.intern(s.key)
 		}
 		c.book.book(m, key, s.seam)
+		if !m.snap {
+			c.fleet.pulse(time.Now())
+		}
 	case "feed":
 		c.hear(m)
 	case "gap":

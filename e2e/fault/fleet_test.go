@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -25,8 +26,29 @@ type fleet struct {
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
 
-	mu   sync.Mutex
 	keys map[string]string
+
+	last  atomic.Int64 // when an event came to any of them, Unix nanoseconds
+	pause atomic.Int64 // the longest time between two of those, since calm
+}
+
+// calm has longest begin anew.
+func (f *fleet) calm() {
+	f.pulse(time.Now())
+	f.pause.Store(0)
+}
+
+// longest gives the longest time since calm in which nobody got an event.
+func (f *fleet) longest() time.Duration {
+	return max(time.Duration(f.pause.Load()), time.Since(time.Unix(0, f.last.Load())))
+}
+
+// pulse notes that an event has come.
+func (f *fleet) pulse(now time.Time) {
+	n := now.UnixNano()
+	if d := n - f.last.Swap(n); d > f.pause.Load() {
+		f.pause.Store(d) // two at once would be of one pause
+	}
 }
 
 // plan says what a fleet's clients want.
@@ -157,16 +179,15 @@ func (f *fleet) sum(of func(c *client) int) (n int) {
 	return n
 }
 
-// told gives how long after a moment each client was told a state of the feed, for
-// the first time after it was told all of before; and how many were not told.
-func (f *fleet) told(from time.Time, before ...string) (times spread, missing int) {
-	state := before[len(before)-1]
+// told gives how long after a moment each client was told a state of the feed, which
+// may have to follow others; and how many were not told.
+func (f *fleet) told(from time.Time, states ...string) (times spread, missing int) {
 	for _, c := range f.clients {
 		c.mu.Lock()
 		at, step := time.Time{}, 0
 		for _, w := range c.feeds {
-			if !w.at.Before(from) && w.state == before[step] {
-				if step++; step == len(before) {
+			if !w.at.Before(from) && w.state == states[step] {
+				if step++; step == len(states) {
 					at = w.at
 					break
 				}
@@ -179,13 +200,16 @@ func (f *fleet) told(from time.Time, before ...string) (times spread, missing in
 		}
 		times = append(times, at.Sub(from))
 	}
-	_ = state
-	slices.Sort(times)
-	return times, missing
+	return times.sorted(), missing
 }
 
 // spread is how long something took, sorted.
 type spread []time.Duration
+
+func (s spread) sorted() spread {
+	slices.Sort(s)
+	return s
+}
 
 func (s spread) at(q float64) time.Duration {
 	if len(s) == 0 {

@@ -20,6 +20,7 @@ var (
 	soak     = flag.Duration("soak", 20*time.Second, "how long TestSoak goes on")
 	seedFlag = flag.Uint64("seed", 0, "what chance follows; 0: another one each time")
 	slack    = flag.Float64("slack", slackOf(), "how many times as long as promised things may take on a busy machine (FAULT_SLACK)")
+	given    = flag.String("binary", "", "the lzstock to test; built where it is empty")
 	full     = flag.Bool("full", false, "the faults' full lengths: minutes")
 )
 
@@ -44,7 +45,9 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	if binary, err = proc.Build(dir, "../../cmd/lzstock"); err != nil {
+	if *given != "" {
+		binary = *given
+	} else if binary, err = proc.Build(dir, "../../cmd/lzstock"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

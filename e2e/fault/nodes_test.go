@@ -18,13 +18,15 @@ type node struct {
 	addr string // where others reach it
 	proc *proc.Process
 	cut  []*link // what its network hangs on
+	host *host   // where it runs; nil: beside the test
 }
 
 // system is all processes of a test.
 type system struct {
 	t        *testing.T
 	seed     uint64
-	nats     string // its addresses, for clients
+	nats     string   // its addresses, for clients
+	copies   []string // flags that say how many copies it keeps
 	bus      []*node
 	monitors []*node
 	gateways []*node
@@ -33,11 +35,21 @@ type system struct {
 
 // layout says what a system is made of.
 type layout struct {
-	bus, monitors, gateways int
+	bus, monitors, gateways int // bus: 3 is a cluster, 0 a server alone
 	gatewayArgs             []string
 	busArgs                 []string
 	linked                  bool // monitors hang on links that can be cut
+	lan                     *lan // each gateway is a host on it; nil: none is
+	lanBus                  bool // the bus's nodes are, in place of gateways
 }
+
+// The ports of those that are hosts on a lan.
+const (
+	gatewayPort = 8080
+	adminPort   = 9090
+	natsPort    = 4222
+	routePort   = 6222
+)
 
 // quick are the flags of gateways whose deadlines do not take a test's whole time.
 func quick() []string {
@@ -52,6 +64,9 @@ func build(t *testing.T, seed uint64, l layout) *system {
 	var monitors []string
 	for i := range l.monitors {
 		nats, grpc := s.nats, proc.FreeAddr(t)
+		if l.lan != nil { // where its gateways reach it
+			grpc = fmt.Sprintf("%s:%d", l.lan.addr, 7000+i)
+		}
 		n := &node{t: t, addr: grpc}
 		if l.linked {
 			var through []string
@@ -67,7 +82,7 @@ func build(t *testing.T, seed uint64, l layout) *system {
 		}
 		n.spec = proc.Spec{
 			Name: fmt.Sprintf("monitor-%d", i), Binary: binary, Admin: proc.FreeAddr(t),
-			Args: []string{"monitor", "--grpc", grpc, "--nats", nats},
+			Args: append([]string{"monitor", "--grpc", grpc, "--nats", nats}, s.copies...),
 		}
 		s.monitors = append(s.monitors, n.start())
 		monitors = append(monitors, n.addr)
@@ -77,10 +92,11 @@ func build(t *testing.T, seed uint64, l layout) *system {
 	}
 	for i := range l.gateways {
 		n := &node{t: t, addr: proc.FreeAddr(t)}
-		n.spec = proc.Spec{
-			Name: fmt.Sprintf("gateway-%d", i), Binary: binary, Admin: proc.FreeAddr(t),
-			Args: append([]string{"gateway", "--listen", n.addr, "--monitor", strings.Join(monitors, ",")}, append(quick(), l.gatewayArgs...)...),
+		n.spec = proc.Spec{Name: fmt.Sprintf("gateway-%d", i), Binary: binary, Admin: proc.FreeAddr(t)}
+		if l.lan != nil && !l.lanBus {
+			n.settle(l.lan.host(), gatewayPort)
 		}
+		n.spec.Args = append([]string{"gateway", "--listen", n.addr, "--monitor", strings.Join(monitors, ",")}, append(quick(), l.gatewayArgs...)...)
 		s.gateways = append(s.gateways, n.start())
 	}
 	for _, n := range s.gateways {
@@ -89,20 +105,41 @@ func build(t *testing.T, seed uint64, l layout) *system {
 	return s
 }
 
-// startBus starts NATS: a server of its own process.
+// startBus starts NATS: one server, or a cluster.
 func (s *system) startBus(l layout) {
 	s.t.Helper()
-	n := &node{t: s.t, addr: proc.FreeAddr(s.t)}
-	n.spec = proc.Spec{
-		Name: "bus-0", Binary: binary, Admin: proc.FreeAddr(s.t),
-		Args: append([]string{
-			"up", "--source", "none", "--listen", proc.FreeAddr(s.t), "--grpc", proc.FreeAddr(s.t),
-			"--nats-listen", n.addr, "--data", s.t.TempDir(),
-		}, l.busArgs...),
+	var routes, urls []string
+	for i := range max(1, l.bus) {
+		n := &node{t: s.t, addr: proc.FreeAddr(s.t)}
+		n.spec = proc.Spec{Name: fmt.Sprintf("bus-%d", i), Binary: binary, Admin: proc.FreeAddr(s.t)}
+		route := proc.FreeAddr(s.t)
+		if l.lanBus {
+			n.settle(l.lan.host(), natsPort)
+			route = fmt.Sprintf("%s:%d", n.host.addr, routePort)
+		}
+		n.spec.Args = append([]string{"bus", "--name", n.spec.Name, "--nats-listen", n.addr, "--data", s.t.TempDir()}, l.busArgs...)
+		routes, urls = append(routes, route), append(urls, "nats://"+n.addr)
+		s.bus = append(s.bus, n)
 	}
-	s.bus = append(s.bus, n.start())
-	n.proc.WaitReady()
-	s.nats = "nats://" + n.addr
+	for i, n := range s.bus {
+		if len(s.bus) > 1 {
+			n.spec.Args = append(n.spec.Args, "--cluster-listen", routes[i], "--routes", strings.Join(routes, ","))
+			s.copies = []string{"--keep-copies", "3"}
+		}
+		n.start()
+	}
+	for _, n := range s.bus {
+		n.proc.WaitReady()
+	}
+	s.nats = strings.Join(urls, ",")
+}
+
+// settle has the node run on a host.
+func (n *node) settle(h *host, port int) {
+	n.host = h
+	n.addr = fmt.Sprintf("%s:%d", h.addr, port)
+	n.spec.Prefix = h.prefix()
+	n.spec.Admin = fmt.Sprintf("%s:%d", h.addr, adminPort)
 }
 
 // addrs gives where clients connect.
@@ -121,6 +158,7 @@ func (s *system) play(symbols int) {
 		Name: "feed", Binary: binary, Admin: proc.FreeAddr(s.t),
 		Args: []string{"feed", "sim", "--nats", s.nats, "--rate", fmt.Sprint(*rate), "--symbols", fmt.Sprint(symbols), "--seed", fmt.Sprint(s.seed)},
 	}}
+	s.feed.spec.Args = append(s.feed.spec.Args, s.copies...)
 	s.feed.start().proc.WaitReady()
 }
 
@@ -131,6 +169,7 @@ func (s *system) playTape(file string, speed int) {
 		Name: "feed", Binary: binary, Admin: proc.FreeAddr(s.t),
 		Args: []string{"feed", "tape", file, "--nats", s.nats, "--speed", fmt.Sprint(speed)},
 	}}
+	s.feed.spec.Args = append(s.feed.spec.Args, s.copies...)
 	s.feed.start()
 }
 

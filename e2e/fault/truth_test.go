@@ -1,12 +1,15 @@
 package fault
 
 import (
+	"cmp"
 	"compress/gzip"
 	"context"
 	"encoding/csv"
 	"fmt"
+	"maps"
 	"math/big"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -142,6 +145,17 @@ func shortest(decimal string) []byte {
 		decimal = strings.TrimRight(strings.TrimRight(decimal, "0"), ".")
 	}
 	return []byte(decimal)
+}
+
+// busiest gives the n symbols with the most rows.
+func busiest(rows map[string][]uint64, n int) []string {
+	count := map[string]int{}
+	for key, list := range rows {
+		count[key[1:]] += len(list)
+	}
+	return slices.SortedFunc(maps.Keys(count), func(a, b string) int {
+		return cmp.Or(count[b]-count[a], strings.Compare(a, b))
+	})[:n]
 }
 
 func (tr *truth) String() string {
