@@ -34,6 +34,7 @@ type client struct {
 	refused map[int]int // upgrades, by status; 0: no answer
 	notices int         // "reconnect" notices
 	handed  int         // sockets that took over before the old one ended
+	alone   int         // times that the only socket ended
 	errors  map[string]int
 
 	moves chan move
@@ -232,6 +233,7 @@ func (s *socket) run() {
 		}
 		if mine {
 			c.current = nil
+			c.alone++
 		}
 		if mine && code == 1006 {
 			c.errors[kindOf(err)]++

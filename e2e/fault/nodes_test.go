@@ -53,7 +53,7 @@ const (
 
 // quick are the flags of gateways whose deadlines do not take a test's whole time.
 func quick() []string {
-	return []string{"--ping-every", "1s", "--peer-timeout", "4s", "--heartbeat-every", "1s"}
+	return []string{"--ping-every", "1s", "--peer-timeout", "4s", "--heartbeat-every", "1s", "--drain-grace", "0s", "--drain-window", "2s"}
 }
 
 // build starts a bus, monitors and gateways, and waits until all are ready.
@@ -97,6 +97,9 @@ func build(t *testing.T, seed uint64, l layout) *system {
 			n.settle(l.lan.host(), gatewayPort)
 		}
 		n.spec.Args = append([]string{"gateway", "--listen", n.addr, "--monitor", strings.Join(monitors, ",")}, append(quick(), l.gatewayArgs...)...)
+		if n.host != nil {
+			n.spec.Args = append(n.spec.Args, "--insecure-open")
+		}
 		s.gateways = append(s.gateways, n.start())
 	}
 	for _, n := range s.gateways {

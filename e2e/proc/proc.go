@@ -92,6 +92,7 @@ func Spawn(t testing.TB, s Spec) *Process {
 	p.Cmd = exec.CommandContext(context.Background(), args[0], args[1:]...)
 	p.Cmd.Stdin, p.Cmd.Stdout, p.Cmd.Stderr = s.Stdin, p.Out, p.Out
 	p.Cmd.Env = append(append(os.Environ(), "GORACE=halt_on_error=0 exitcode=66"), s.Env...)
+	p.Cmd.SysProcAttr = attributes()
 	if err := p.Cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
