@@ -1,7 +1,9 @@
 package fault
 
 import (
+	"cmp"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -37,10 +39,13 @@ type system struct {
 type layout struct {
 	bus, monitors, gateways int // bus: 3 is a cluster, 0 a server alone
 	gatewayArgs             []string
-	busArgs                 []string
-	linked                  bool // monitors hang on links that can be cut
-	lan                     *lan // each gateway is a host on it; nil: none is
-	lanBus                  bool // the bus's nodes are, in place of gateways
+	busArgs, monitorArgs    []string
+	data                    string   // where the bus keeps its events; a folder of the test's by default
+	binary                  string   // what runs in place of lzstock
+	env                     []string // beside the test's own
+	linked                  bool     // monitors hang on links that can be cut
+	lan                     *lan     // each gateway is a host on it; nil: none is
+	lanBus                  bool     // the bus's nodes are, in place of gateways
 }
 
 // The ports of those that are hosts on a lan.
@@ -59,6 +64,9 @@ func quick() []string {
 // build starts a bus, monitors and gateways, and waits until all are ready.
 func build(t *testing.T, seed uint64, l layout) *system {
 	t.Helper()
+	if l.binary == "" {
+		l.binary = binary
+	}
 	s := &system{t: t, seed: seed}
 	s.startBus(l)
 	var monitors []string
@@ -81,8 +89,8 @@ func build(t *testing.T, seed uint64, l layout) *system {
 			n.addr = k.addr
 		}
 		n.spec = proc.Spec{
-			Name: fmt.Sprintf("monitor-%d", i), Binary: binary, Admin: proc.FreeAddr(t),
-			Args: append([]string{"monitor", "--grpc", grpc, "--nats", nats}, s.copies...),
+			Name: fmt.Sprintf("monitor-%d", i), Binary: l.binary, Env: l.env, Admin: proc.FreeAddr(t),
+			Args: append([]string{"monitor", "--grpc", grpc, "--nats", nats}, append(s.copies, l.monitorArgs...)...),
 		}
 		s.monitors = append(s.monitors, n.start())
 		monitors = append(monitors, n.addr)
@@ -92,7 +100,7 @@ func build(t *testing.T, seed uint64, l layout) *system {
 	}
 	for i := range l.gateways {
 		n := &node{t: t, addr: proc.FreeAddr(t)}
-		n.spec = proc.Spec{Name: fmt.Sprintf("gateway-%d", i), Binary: binary, Admin: proc.FreeAddr(t)}
+		n.spec = proc.Spec{Name: fmt.Sprintf("gateway-%d", i), Binary: l.binary, Env: l.env, Admin: proc.FreeAddr(t)}
 		if l.lan != nil && !l.lanBus {
 			n.settle(l.lan.host(), gatewayPort)
 		}
@@ -114,13 +122,13 @@ func (s *system) startBus(l layout) {
 	var routes, urls []string
 	for i := range max(1, l.bus) {
 		n := &node{t: s.t, addr: proc.FreeAddr(s.t)}
-		n.spec = proc.Spec{Name: fmt.Sprintf("bus-%d", i), Binary: binary, Admin: proc.FreeAddr(s.t)}
+		n.spec = proc.Spec{Name: fmt.Sprintf("bus-%d", i), Binary: cmp.Or(l.binary, binary), Env: l.env, Admin: proc.FreeAddr(s.t)}
 		route := proc.FreeAddr(s.t)
 		if l.lanBus {
 			n.settle(l.lan.host(), natsPort)
 			route = fmt.Sprintf("%s:%d", n.host.addr, routePort)
 		}
-		n.spec.Args = append([]string{"bus", "--name", n.spec.Name, "--nats-listen", n.addr, "--data", s.t.TempDir()}, l.busArgs...)
+		n.spec.Args = append([]string{"bus", "--name", n.spec.Name, "--nats-listen", n.addr, "--data", filepath.Join(cmp.Or(l.data, s.t.TempDir()), "bus")}, l.busArgs...)
 		routes, urls = append(routes, route), append(urls, "nats://"+n.addr)
 		s.bus = append(s.bus, n)
 	}
