@@ -83,6 +83,16 @@ func (k *link) heal() int64 {
 	return n
 }
 
+// breakAll ends all connections, and refuses new ones until mend.
+func (k *link) breakAll() { k.proxy.Stop() }
+
+// mend takes connections again.
+func (k *link) mend() {
+	if err := k.proxy.Start(); err != nil {
+		k.t.Errorf("mend the link: %v", err)
+	}
+}
+
 // blackhole is a toxic, as toxiproxy's timeout, that counts what it drops, and keeps
 // the end of one side from the other.
 type blackhole struct {
