@@ -316,7 +316,7 @@ func (s *socket) book(m *msg) error {
 	case "feed":
 		c.hear(m)
 	case "gap":
-		c.book.gap(m.field("reason"))
+		c.book.gap(m.field("reason"), fmt.Sprintf("%s at %s: %s", s.addr, time.Now().Format("05.000"), m.raw))
 		if e, _, ok := cut(m.field("to")); ok {
 			c.book.epoch = e
 		}

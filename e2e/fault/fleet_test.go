@@ -252,6 +252,11 @@ func (f *fleet) balance(tr *truth) {
 		f.t.Errorf("%d of %d ledgers do not balance against %s", bad, len(f.clients), tr)
 		return
 	}
+	for _, c := range f.clients {
+		for _, text := range c.book.told {
+			f.t.Logf("client %d (%s) was told of a gap by %s", c.id, c.book.how, text)
+		}
+	}
 	f.t.Logf("%d ledgers balance against %s: every %d, adaptive %d, latest %d events; %s", len(f.clients), tr,
 		events[every], events[adaptive], events[latest], f.report())
 }

@@ -23,9 +23,10 @@ type ledger struct {
 	pos   uint64           // the greatest q that was seen
 	epoch string
 
-	twice    int // events that came again at a seam, where that may be
-	gaps     int // that were announced
-	epochs   int // times that all began anew
+	twice    int      // events that came again at a seam, where that may be
+	gaps     int      // that were announced
+	told     []string // what they said
+	epochs   int      // times that all began anew
 	wrong    []string
 	mistakes int // how many are, or were to be, in wrong
 }
@@ -115,8 +116,9 @@ func (l *ledger) snapshot(a *line, m *msg, key string, fresh bool) {
 }
 
 // gap enters that events of any topic may be lost.
-func (l *ledger) gap(reason string) {
+func (l *ledger) gap(reason, text string) {
 	l.gaps++
+	l.told = append(l.told, text)
 	if reason == "epoch" {
 		l.epochs++
 		l.lines, l.pos = map[string]*line{}, 0
@@ -238,7 +240,7 @@ func TestLedgerFindsFaults(t *testing.T) {
 		l := newLedger(c.how)
 		for _, m := range c.in {
 			if m == gap {
-				l.gap("expired")
+				l.gap("expired", "")
 			} else {
 				l.book(m, "tA", c.seam)
 			}
