@@ -448,6 +448,40 @@ func (w *world) judge(since market.Position, topics []market.Topic) string {
 	return ""
 }
 
+// TestCatchUpOnAFreshHub has a member resume where the hub has values, and has had no
+// event yet: what is asked for is what it misses, not all there ever was.
+func TestCatchUpOnAFreshHub(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := start(t, Config{Shards: 1})
+		const epoch = 7
+		must(t, h.Feed(t.Context(), market.Feed{State: market.FeedLive, Epoch: epoch}))
+		var r recorder
+		m := join(t, h, &r, mailbox.Options{Mode: mailbox.Every})
+		var wants []Want
+		since := market.Position{Epoch: epoch, Seq: 1000}
+		must(t, m.Subscribe(t.Context(), Subscription{Topics: tradesOf("A", "B"), CatchUp: &CatchUp{
+			Since: since, Fetch: func(w Want) { wants = append(wants, w) },
+		}}, func(Result) {}))
+		must(t, h.Replace(t.Context(), tradesOf("A", "B"), []market.Event{trade(900, "B"), trade(1200, "A")}))
+		synctest.Wait()
+		if len(wants) != 1 || wants[0].After != since {
+			t.Fatalf("wants %v: want one, after %s", wants, since)
+		}
+		missing := trade(1100, "A")
+		missing.Prev = 950
+		last := trade(1200, "A")
+		last.Prev = 1100
+		must(t, m.Refill(t.Context(), wants[0], Refill{Events: []market.Event{missing, last}, Through: 1200}))
+		synctest.Wait()
+		if got := r.take(); !slices.Equal(seqs(got), []market.Seq{1100, 1200}) || got[0].Prev != 950 {
+			t.Errorf("got %v, first %+v", seqs(got), got)
+		}
+		if len(wants) != 1 {
+			t.Errorf("asked %d times", len(wants))
+		}
+	})
+}
+
 // TestCatchUpProperty has a subscriber resume at any place of any feed, in any
 // mode, whatever the hub holds and whoever helps: what it gets is what the feed
 // published after the place, or it is told of a gap.

@@ -124,6 +124,25 @@ func TestReplayExpired(t *testing.T) {
 	})
 }
 
+// TestReplayFromTheBeginning asks for all there ever was, which the bus holds.
+func TestReplayFromTheBeginning(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := memoryLog{Memory: bus.NewMemory(bus.MemoryConfig{})}
+		f := begin(t, log, monitor.Config{History: 2})
+		for _, b := range tape(3, 50) {
+			f.play([]bus.Batch{b})
+			synctest.Wait()
+		}
+		f.live()
+		_, missed := f.all(market.Position{Epoch: log.Epoch()}, 0, everything())
+		for topic := range missed {
+			if !topic.Channel.IsBar() {
+				t.Errorf("%s is missed", topic)
+			}
+		}
+	})
+}
+
 func TestReplayRefusals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := memory()
