@@ -31,12 +31,12 @@ test: ## Run all tests, those of whole processes in e2e/ included, with the race
 	$(if $(RACE),,@echo "no C compiler ($$(go env CC)): the tests run without the race detector" >&2)
 	go test $(RACE) $$(go list ./... | grep -v '/e2e')
 	go test $(RACE) -tags portable ./internal/poll
-	go test $(RACE) -count=1 ./e2e/... # the cache does not know what the built binary is made of
+	FAULT_SLACK=$${FAULT_SLACK:-4} go test $(RACE) -count=1 ./e2e/... # the cache does not know what the built binary is made of
 	cd bench && go vet ./... && go test ./...
 
 .PHONY: e2e
 e2e: ## Run only the tests of whole processes
-	go test $(RACE) -count=1 ./e2e/...
+	FAULT_SLACK=$${FAULT_SLACK:-4} go test $(RACE) -count=1 ./e2e/...
 
 .PHONY: lint
 lint: ## Check the code and the protobuf definitions
@@ -55,6 +55,16 @@ vuln: ## Look for known vulnerabilities in what the code calls, where their data
 .PHONY: hostile
 hostile: ## Flood a gateway with garbage for HOSTILE (60s), and see what its clients feel of it
 	go run ./e2e/hostile --duration $(HOSTILE)
+
+.PHONY: faults
+faults: ## Break processes, networks, disks and clocks on purpose, at full length, and see what clients notice
+	go test -count=1 -v -timeout 30m ./e2e/fault -args -full
+
+.PHONY: soak
+soak: ## Have everything fail at random for DURATION (30m) under CLIENTS (2000)
+	go test -count=1 -v -timeout 24h -run TestSoak ./e2e/fault -args -soak $(DURATION) -clients $(CLIENTS) -rate 100
+soak: DURATION = 30m
+soak: CLIENTS = 2000
 
 .PHONY: fmt
 fmt: ## Format the code and the protobuf definitions

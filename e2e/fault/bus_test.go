@@ -43,7 +43,7 @@ func TestBusNodes(t *testing.T) {
 		f.calm()
 		leader.kill()
 		time.Sleep(5 * time.Second)
-		promised(t, "after kill -9 "+leader.spec.Name+", the longest time without any event", spread{f.longest()}, 0, 5*time.Second)
+		promised(t, "after kill -9 "+leader.spec.Name+", the longest time without any event", spread{f.longest()}, 5*time.Second)
 		leader.start().proc.WaitReady()
 		s.wholeBus()
 	}
@@ -53,7 +53,7 @@ func TestBusNodes(t *testing.T) {
 		f.calm()
 		leader.host.drop(1, 0)
 		time.Sleep(6 * time.Second)
-		promised(t, "after the cut of "+leader.spec.Name+", the longest time without any event", spread{f.longest()}, 0, 5*time.Second)
+		promised(t, "after the cut of "+leader.spec.Name+", the longest time without any event", spread{f.longest()}, 5*time.Second)
 		leader.host.heal()
 		s.wholeBus()
 	} else {

@@ -19,8 +19,8 @@ func TestRollingDrain(t *testing.T) {
 		window = 30 * time.Second
 	}
 	s := build(t, seed, layout{monitors: 1, gateways: 3, gatewayArgs: []string{"--drain-window", window.String(), "--drain-grace", "200ms"}})
-	s.play(30)
-	f := newFleet(t, seed, s.addrs(), plan{clients: *clients, symbols: simSymbols(t, 30), each: 3, wild: 20}).start(time.Second)
+	s.play()
+	f := newFleet(t, seed, s.addrs(), plan{clients: *clients, symbols: simSymbols(t), each: 3, wild: 20}).start(time.Second)
 	for _, g := range s.gateways {
 		held := f.counting(func(c *client) bool { return c.current.addr == g.addr })
 		from := time.Now()

@@ -22,7 +22,7 @@ type fleet struct {
 	backoff time.Duration
 	clients []*client
 
-	ctx    context.Context
+	ctx    context.Context //nolint:containedctx // its end is that of all clients
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
 
@@ -285,11 +285,11 @@ func (f *fleet) report() string {
 }
 
 func (c *client) report() string {
-	words := ""
+	var words strings.Builder
 	for _, w := range c.feeds[max(0, len(c.feeds)-6):] {
-		words += " " + w.at.Format("05.000") + " " + w.state
+		words.WriteString(" " + w.at.Format("05.000") + " " + w.state)
 	}
-	return fmt.Sprintf("    closes %s, refused %s, errors %s, %d gaps, feed:%s", list(c.closes), list(c.refused), list(c.errors), c.book.gaps, words)
+	return fmt.Sprintf("    closes %s, refused %s, errors %s, %d gaps, feed:%s", list(c.closes), list(c.refused), list(c.errors), c.book.gaps, &words)
 }
 
 func add[K comparable](to, from map[K]int) {

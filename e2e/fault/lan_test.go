@@ -111,9 +111,8 @@ func (h *host) drop(share float64, port int) {
 	}
 }
 
-// heal has the host lose nothing any more, proves that it did, and says how many
-// packets it lost.
-func (h *host) heal() int {
+// heal has the host lose nothing any more, and proves that it did.
+func (h *host) heal() {
 	h.lan.t.Helper()
 	n := 0
 	for _, chain := range []string{"INPUT", "OUTPUT"} {
@@ -132,5 +131,4 @@ func (h *host) heal() int {
 		h.lan.t.Fatalf("%s was to lose packets, and lost none", h.ns)
 	}
 	h.lan.t.Logf("fault: host %s lost %d packets", h.addr, n)
-	return n
 }

@@ -20,8 +20,8 @@ func TestDiskFull(t *testing.T) {
 	seed := seeded(t)
 	disk := smallDisk(t, "48m")
 	s := build(t, seed, layout{monitors: 1, gateways: 1, data: disk, busArgs: []string{"--max-store", "1GiB"}, monitorArgs: []string{"--keep-bytes", "64MiB"}})
-	s.play(30)
-	f := newFleet(t, seed, s.addrs(), plan{clients: max(30, *clients/4), symbols: simSymbols(t, 30), each: 3, wild: 20}).start(time.Second)
+	s.play()
+	f := newFleet(t, seed, s.addrs(), plan{clients: max(30, *clients/4), symbols: simSymbols(t), each: 3, wild: 20}).start(time.Second)
 	time.Sleep(2 * time.Second)
 
 	at := time.Now()
@@ -46,7 +46,7 @@ func TestDiskFull(t *testing.T) {
 	t.Logf("with room again, the feed lives after: %s", live)
 	f.calm()
 	time.Sleep(2 * time.Second)
-	promised(t, "the longest time without any event", spread{f.longest()}, 0, time.Second)
+	promised(t, "the longest time without any event", spread{f.longest()}, time.Second)
 	s.silence()
 	f.balance(readTruth(t, s.nats))
 	for _, list := range [][]*node{s.bus, s.monitors, s.gateways} {

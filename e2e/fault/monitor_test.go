@@ -13,8 +13,8 @@ import (
 func TestMonitorFails(t *testing.T) {
 	seed := seeded(t)
 	s := build(t, seed, layout{monitors: 2, gateways: 2, linked: true})
-	s.play(30)
-	f := newFleet(t, seed, s.addrs(), plan{clients: *clients, symbols: simSymbols(t, 30), each: 3, wild: 20}).start(time.Second)
+	s.play()
+	f := newFleet(t, seed, s.addrs(), plan{clients: *clients, symbols: simSymbols(t), each: 3, wild: 20}).start(time.Second)
 	f.await("a live feed", func(c *client) bool { return len(c.feeds) > 0 && c.feeds[len(c.feeds)-1].state == "live" })
 	for _, fault := range []struct {
 		name string
@@ -35,14 +35,14 @@ func TestMonitorFails(t *testing.T) {
 		// Where another monitor takes over before the feed is stale, nobody is told.
 		stale, _ := f.told(at, "stale")
 		if len(stale) > 0 {
-			promised(t, "monitor "+fault.name+": told stale after", stale, 0, time.Second)
+			promised(t, "monitor "+fault.name+": told stale after", stale, time.Second)
 		}
 		live, _ := f.told(at, "stale", "live")
 		if len(live) < len(stale) {
 			t.Errorf("%d of %d clients that were told stale were not told live", len(stale)-len(live), len(stale))
 		}
-		promised(t, "monitor "+fault.name+": live after", live, 0, 3*time.Second)
-		promised(t, "monitor "+fault.name+": longest time without any event", spread{f.longest()}, 0, map[bool]time.Duration{true: 3 * time.Second, false: time.Second}[len(stale) > 0])
+		promised(t, "monitor "+fault.name+": live after", live, 3*time.Second)
+		promised(t, "monitor "+fault.name+": longest time without any event", spread{f.longest()}, map[bool]time.Duration{true: 3 * time.Second, false: time.Second}[len(stale) > 0])
 		t.Logf("all gateways had another monitor %s after the fault", round(moved))
 		if *full && fault.name != "killed" {
 			time.Sleep(20 * time.Second)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -162,12 +163,15 @@ func (s *system) addrs() []string {
 	return out
 }
 
-// play starts the simulator, and gives its symbols.
-func (s *system) play(symbols int) {
+// universe is how many symbols the simulator has.
+const universe = 30
+
+// play starts the simulator.
+func (s *system) play() {
 	s.t.Helper()
 	s.feed = &node{t: s.t, spec: proc.Spec{
 		Name: "feed", Binary: binary, Admin: proc.FreeAddr(s.t),
-		Args: []string{"feed", "sim", "--nats", s.nats, "--rate", fmt.Sprint(*rate), "--symbols", fmt.Sprint(symbols), "--seed", fmt.Sprint(s.seed)},
+		Args: []string{"feed", "sim", "--nats", s.nats, "--rate", strconv.Itoa(*rate), "--symbols", strconv.Itoa(universe), "--seed", fmt.Sprint(s.seed)},
 	}}
 	s.feed.spec.Args = append(s.feed.spec.Args, s.copies...)
 	s.feed.start().proc.WaitReady()
@@ -178,7 +182,7 @@ func (s *system) playTape(file string, speed int) {
 	s.t.Helper()
 	s.feed = &node{t: s.t, spec: proc.Spec{
 		Name: "feed", Binary: binary, Admin: proc.FreeAddr(s.t),
-		Args: []string{"feed", "tape", file, "--nats", s.nats, "--speed", fmt.Sprint(speed)},
+		Args: []string{"feed", "tape", file, "--nats", s.nats, "--speed", strconv.Itoa(speed)},
 	}}
 	s.feed.spec.Args = append(s.feed.spec.Args, s.copies...)
 	s.feed.start()
@@ -191,9 +195,9 @@ func (s *system) silence() {
 }
 
 // simSymbols gives the simulator's symbols.
-func simSymbols(t *testing.T, n int) []string {
+func simSymbols(t *testing.T) []string {
 	t.Helper()
-	m, err := sim.New(sim.Options{Symbols: n}, time.Now())
+	m, err := sim.New(sim.Options{Symbols: universe}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,8 +41,8 @@ func TestSoak(t *testing.T) {
 		k := newLink(t, g.addr)
 		c.remote, through = append(c.remote, k), append(through, k.addr)
 	}
-	s.play(30)
-	symbols := simSymbols(t, 30)
+	s.play()
+	symbols := simSymbols(t)
 	near := newFleet(t, seed, s.addrs(), plan{clients: *clients * 2 / 3, symbols: symbols, each: 2, wild: 40, slow: 30})
 	far := newFleet(t, seed+1, through, plan{clients: *clients / 3, symbols: symbols, each: 2, wild: 40})
 	for _, f := range []*fleet{near, far} {

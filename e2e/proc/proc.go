@@ -78,13 +78,13 @@ func (o *Output) String() string {
 
 // Spawn starts a process. When the test ends, it is stopped, and must exit 0
 // without a data race where the test did not kill it.
-func Spawn(t testing.TB, s Spec) *Process {
-	t.Helper()
+func Spawn(tb testing.TB, s Spec) *Process {
+	tb.Helper()
 	if s.Name == "" && len(s.Args) > 0 {
 		s.Name = s.Args[0]
 	}
 	args := append(append(append([]string{}, s.Prefix...), s.Binary), s.Args...)
-	p := &Process{t: t, Name: s.Name, Out: &Output{}, Done: make(chan struct{})}
+	p := &Process{t: tb, Name: s.Name, Out: &Output{}, Done: make(chan struct{})}
 	if s.Admin != "" {
 		p.Admin = "http://" + s.Admin
 		args = append(args, "--admin", s.Admin)
@@ -94,13 +94,13 @@ func Spawn(t testing.TB, s Spec) *Process {
 	p.Cmd.Env = append(append(os.Environ(), "GORACE=halt_on_error=0 exitcode=66"), s.Env...)
 	p.Cmd.SysProcAttr = attributes()
 	if err := p.Cmd.Start(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	p.wait.Go(func() {
 		p.Err = p.Cmd.Wait()
 		close(p.Done)
 	})
-	t.Cleanup(p.Stop)
+	tb.Cleanup(p.Stop)
 	return p
 }
 

@@ -35,8 +35,8 @@ func Get(url string) (int, string) {
 }
 
 // Eventually waits until ok, and fails the test when it does not come.
-func Eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
+func Eventually(tb testing.TB, what string, ok func() bool) {
+	tb.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	deadline := time.After(Patience)
@@ -44,7 +44,7 @@ func Eventually(t testing.TB, what string, ok func() bool) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("waited %s: %s did not come", Patience, what)
+			tb.Fatalf("waited %s: %s did not come", Patience, what)
 		}
 	}
 }
@@ -54,8 +54,8 @@ func Eventually(t testing.TB, what string, ok func() bool) {
 var nextPort atomic.Int64 //nolint:gochecknoglobals // the ports are the process's
 
 // FreeAddr gives an address on loopback that nobody listens on.
-func FreeAddr(t testing.TB) string {
-	t.Helper()
+func FreeAddr(tb testing.TB) string {
+	tb.Helper()
 	const first, count = 12_000, 20_000
 	nextPort.CompareAndSwap(0, int64(os.Getpid()))
 	for range count {
@@ -65,21 +65,21 @@ func FreeAddr(t testing.TB) string {
 			continue
 		}
 		if err := l.Close(); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		return addr
 	}
-	t.Fatal("no port is free")
+	tb.Fatal("no port is free")
 	return ""
 }
 
 // Tape gives a recorded tape, or skips the test. root is where the project is,
 // seen from the test.
-func Tape(t testing.TB, root, name string) string {
-	t.Helper()
+func Tape(tb testing.TB, root, name string) string {
+	tb.Helper()
 	path := filepath.Join(root, "..", "shared", "data", name)
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-		t.Skipf("no recorded market data here (%s): the simulator's tests serve", path)
+		tb.Skipf("no recorded market data here (%s): the simulator's tests serve", path)
 	}
 	return path
 }
