@@ -61,7 +61,7 @@ type socket struct {
 	addr   string
 	conn   net.Conn
 	in     *bufio.Reader
-	seam   bool // it resumes
+	since  uint64 // where it resumed; 0: it did not
 	write  sync.Mutex
 	frame  []byte
 	key    []byte
@@ -166,7 +166,7 @@ func (c *client) connect(ctx context.Context, after time.Duration, not string) *
 func (c *client) dial(ctx context.Context, addr string) (*socket, error) {
 	path := "/v1/stream?" + c.query
 	c.mu.Lock()
-	since := c.book.since()
+	since, pos := c.book.since(), c.book.pos
 	c.mu.Unlock()
 	if since != "" {
 		path += "&since=" + since
@@ -179,7 +179,10 @@ func (c *client) dial(ctx context.Context, addr string) (*socket, error) {
 	if in == nil {
 		in = bufio.NewReaderSize(conn, 2<<10)
 	}
-	s := &socket{client: c, addr: addr, conn: conn, in: in, seam: since != ""}
+	s := &socket{client: c, addr: addr, conn: conn, in: in, since: pos}
+	if since == "" {
+		s.since = 0
+	}
 	subscribed := false
 	for !subscribed {
 		if _, err := s.read(func(m *msg) error {
@@ -309,7 +312,7 @@ func (s *socket) book(m *msg) error {
 		if !ok {
 			key = c.fleet.intern(s.key)
 		}
-		c.book.book(m, key, s.seam)
+		c.book.book(m, key, s.since)
 		if !m.snap {
 			c.fleet.pulse(time.Now())
 		}

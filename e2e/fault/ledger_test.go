@@ -60,9 +60,11 @@ func chain(hash, q, content uint64) uint64 {
 	return (hash^q)*prime ^ content
 }
 
-// book enters an event. seam says that its connection took over from another, so
-// that what came over both may come again.
-func (l *ledger) book(m *msg, key string, seam bool) {
+// book enters an event. since is the position from which its connection resumed, 0
+// where it did not: what lies behind that, and came over the connection before as
+// well, may come again.
+func (l *ledger) book(m *msg, key string, since uint64) {
+	seam := since > 0
 	a := l.lines[key]
 	fresh := a == nil
 	if fresh {
@@ -71,11 +73,11 @@ func (l *ledger) book(m *msg, key string, seam bool) {
 	}
 	l.pos = max(l.pos, m.q)
 	if m.snap {
-		l.snapshot(a, m, key, fresh)
+		l.snapshot(a, m, key, fresh, since)
 		return
 	}
 	switch {
-	case m.q <= a.last && seam:
+	case m.q <= a.last && seam && m.q > since:
 		l.twice++
 		return
 	case m.q <= a.last:
@@ -100,10 +102,13 @@ func (l *ledger) book(m *msg, key string, seam bool) {
 	a.hash = chain(a.hash, m.q, m.content)
 }
 
-func (l *ledger) snapshot(a *line, m *msg, key string, fresh bool) {
+func (l *ledger) snapshot(a *line, m *msg, key string, fresh bool, since uint64) {
 	switch {
 	case fresh:
 		a.start = m.q
+	case m.q < a.last && since > 0 && m.q > since:
+		l.twice++
+		return
 	case m.q < a.last:
 		l.mistake("%s: the snapshot is of q %d, after %d", key, m.q, a.last)
 	case m.q > a.last && a.gapped:
@@ -214,35 +219,38 @@ func TestLedgerFindsFaults(t *testing.T) {
 	snap := func(q, content uint64) *msg { return &msg{q: q, snap: true, content: content} }
 	gap := &msg{}
 	for _, c := range []struct {
-		name string
-		how  delivery
-		seam bool
-		in   []*msg
-		want string // part of what is found; empty: nothing
+		name  string
+		how   delivery
+		since uint64
+		in    []*msg
+		want  string // part of what is found; empty: nothing
 	}{
-		{"all", every, false, []*msg{event(10, 0, 0, 1), event(20, 10, 0, 2), event(30, 20, 0, 3), event(40, 30, 0, 4)}, ""},
-		{"from a snapshot", every, false, []*msg{snap(20, 2), event(30, 20, 0, 3), event(40, 30, 0, 4)}, ""},
-		{"one missing", every, false, []*msg{event(10, 0, 0, 1), event(30, 10, 0, 3), event(40, 30, 0, 4)}, "3 events came"},
-		{"one missing in the chain", every, false, []*msg{event(10, 0, 0, 1), event(30, 20, 0, 3), event(40, 30, 0, 4)}, "after q 10 comes q 30"},
-		{"one twice", every, false, []*msg{snap(20, 2), event(30, 20, 0, 3), event(30, 20, 0, 3), event(40, 30, 0, 4)}, "q 30 comes after 30"},
-		{"one twice at a seam", every, true, []*msg{snap(20, 2), event(30, 20, 0, 3), event(30, 20, 0, 3), event(40, 30, 0, 4)}, ""},
-		{"a wrong price", every, false, []*msg{snap(20, 2), event(30, 20, 0, 9), event(40, 30, 0, 4)}, "or they are others"},
-		{"a wrong last price", latest, false, []*msg{event(40, 0, 4, 9)}, "right: false"},
-		{"not the last", latest, false, []*msg{event(30, 0, 3, 3)}, "want 40"},
-		{"merged", adaptive, false, []*msg{event(10, 0, 0, 1), event(40, 10, 3, 4)}, ""},
-		{"merged, none of it told", adaptive, false, []*msg{event(10, 0, 0, 1), event(40, 10, 0, 4)}, "stand for 2"},
-		{"merged for every", every, false, []*msg{event(10, 0, 0, 1), event(40, 10, 3, 4)}, "stands for 3"},
-		{"merged across a seam", adaptive, true, []*msg{event(10, 0, 0, 1), event(20, 10, 0, 2), event(40, 10, 3, 4)}, ""},
-		{"a gap that is told", every, false, []*msg{event(10, 0, 0, 1), gap, snap(30, 3), event(40, 30, 0, 4)}, ""},
-		{"a gap that is not told", every, false, []*msg{event(10, 0, 0, 1), snap(30, 3), event(40, 30, 0, 4)}, "no gap was announced"},
-		{"nothing", every, false, nil, "none of 4 events"},
+		{"all", every, 0, []*msg{event(10, 0, 0, 1), event(20, 10, 0, 2), event(30, 20, 0, 3), event(40, 30, 0, 4)}, ""},
+		{"from a snapshot", every, 0, []*msg{snap(20, 2), event(30, 20, 0, 3), event(40, 30, 0, 4)}, ""},
+		{"one missing", every, 0, []*msg{event(10, 0, 0, 1), event(30, 10, 0, 3), event(40, 30, 0, 4)}, "3 events came"},
+		{"one missing in the chain", every, 0, []*msg{event(10, 0, 0, 1), event(30, 20, 0, 3), event(40, 30, 0, 4)}, "after q 10 comes q 30"},
+		{"one twice", every, 0, []*msg{snap(20, 2), event(30, 20, 0, 3), event(30, 20, 0, 3), event(40, 30, 0, 4)}, "q 30 comes after 30"},
+		{"one twice at a seam", every, 15, []*msg{snap(20, 2), event(30, 20, 0, 3), event(30, 20, 0, 3), event(40, 30, 0, 4)}, ""},
+		{"one twice that is older than the seam", every, 35, []*msg{snap(20, 2), event(30, 20, 0, 3), event(30, 20, 0, 3), event(40, 30, 0, 4)}, "q 30 comes after 30"},
+		{"an older snapshot at a seam", latest, 15, []*msg{event(40, 0, 4, 4), snap(30, 3)}, ""},
+		{"a snapshot that is older than the seam", latest, 35, []*msg{event(40, 0, 4, 4), snap(30, 3)}, "the snapshot is of q 30"},
+		{"a wrong price", every, 0, []*msg{snap(20, 2), event(30, 20, 0, 9), event(40, 30, 0, 4)}, "or they are others"},
+		{"a wrong last price", latest, 0, []*msg{event(40, 0, 4, 9)}, "right: false"},
+		{"not the last", latest, 0, []*msg{event(30, 0, 3, 3)}, "want 40"},
+		{"merged", adaptive, 0, []*msg{event(10, 0, 0, 1), event(40, 10, 3, 4)}, ""},
+		{"merged, none of it told", adaptive, 0, []*msg{event(10, 0, 0, 1), event(40, 10, 0, 4)}, "stand for 2"},
+		{"merged for every", every, 0, []*msg{event(10, 0, 0, 1), event(40, 10, 3, 4)}, "stands for 3"},
+		{"merged across a seam", adaptive, 15, []*msg{event(10, 0, 0, 1), event(20, 10, 0, 2), event(40, 10, 3, 4)}, ""},
+		{"a gap that is told", every, 0, []*msg{event(10, 0, 0, 1), gap, snap(30, 3), event(40, 30, 0, 4)}, ""},
+		{"a gap that is not told", every, 0, []*msg{event(10, 0, 0, 1), snap(30, 3), event(40, 30, 0, 4)}, "no gap was announced"},
+		{"nothing", every, 0, nil, "none of 4 events"},
 	} {
 		l := newLedger(c.how)
 		for _, m := range c.in {
 			if m == gap {
 				l.gap("expired", "")
 			} else {
-				l.book(m, "tA", c.seam)
+				l.book(m, "tA", c.since)
 			}
 		}
 		got := strings.Join(l.balance(day, func(string) bool { return true }), "; ")
