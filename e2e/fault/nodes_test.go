@@ -171,7 +171,7 @@ func (s *system) play() {
 	s.t.Helper()
 	s.feed = &node{t: s.t, spec: proc.Spec{
 		Name: "feed", Binary: binary, Admin: proc.FreeAddr(s.t),
-		Args: []string{"feed", "sim", "--nats", s.nats, "--rate", strconv.Itoa(*rate), "--symbols", strconv.Itoa(universe), "--seed", fmt.Sprint(s.seed)},
+		Args: []string{"feed", "sim", "--nats", s.nats, "--rate", strconv.Itoa(*rate), "--symbols", strconv.Itoa(universe), "--seed", strconv.FormatUint(s.seed, 10)},
 	}}
 	s.feed.spec.Args = append(s.feed.spec.Args, s.copies...)
 	s.feed.start().proc.WaitReady()

@@ -16,7 +16,7 @@ import (
 // meet.
 type chaos struct {
 	t      *testing.T
-	ctx    context.Context // its end is that of all faults
+	ctx    context.Context //nolint:containedctx // its end is that of all faults
 	system *system
 	remote []*link // between gateways and a third of the clients
 
