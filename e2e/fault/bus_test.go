@@ -24,7 +24,7 @@ func TestBusNodes(t *testing.T) {
 	s := build(t, seed, l)
 	rows, _ := tapeRows(t, file)
 	f := newFleet(t, seed, s.addrs(), plan{clients: *clients, symbols: busiest(rows, 100), each: 5, wild: 5}).start(time.Second)
-	s.playTape(file, 500) // 47 s
+	s.playTape(file, 650) // 36 s
 	f.within(patience, "a first event", func(c *client) bool { return c.fleet.last.Load() > 0 })
 
 	seen := map[string]bool{}
@@ -42,7 +42,7 @@ func TestBusNodes(t *testing.T) {
 		seen[leader.spec.Name] = true
 		f.calm()
 		leader.kill()
-		time.Sleep(5 * time.Second)
+		f.flow(2 * time.Second)
 		promised(t, "after kill -9 "+leader.spec.Name+", the longest time without any event", spread{f.longest()}, 5*time.Second)
 		leader.start().proc.WaitReady()
 		s.wholeBus()
@@ -52,7 +52,7 @@ func TestBusNodes(t *testing.T) {
 		t.Logf("%s leads the stream", leader.spec.Name)
 		f.calm()
 		leader.host.drop(1, 0)
-		time.Sleep(6 * time.Second)
+		f.flow(4 * time.Second)
 		promised(t, "after the cut of "+leader.spec.Name+", the longest time without any event", spread{f.longest()}, 5*time.Second)
 		leader.host.heal()
 		s.wholeBus()

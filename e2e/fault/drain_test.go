@@ -14,7 +14,7 @@ import (
 // others evenly.
 func TestRollingDrain(t *testing.T) {
 	seed := seeded(t)
-	window := 5 * time.Second
+	window := 3 * time.Second
 	if *full {
 		window = 30 * time.Second
 	}

@@ -43,6 +43,13 @@ func (f *fleet) longest() time.Duration {
 	return max(time.Duration(f.pause.Load()), time.Since(time.Unix(0, f.last.Load())))
 }
 
+// flow waits for some time, and until events come.
+func (f *fleet) flow(least time.Duration) {
+	f.t.Helper()
+	time.Sleep(least)
+	f.await("events again", func(*client) bool { return time.Since(time.Unix(0, f.last.Load())) < 300*time.Millisecond })
+}
+
 // pulse notes that an event has come.
 func (f *fleet) pulse(now time.Time) {
 	n := now.UnixNano()

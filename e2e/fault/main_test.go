@@ -17,7 +17,7 @@ const patience = proc.Patience
 var (
 	clients  = flag.Int("clients", 250, "clients of each test")
 	rate     = flag.Int("rate", 200, "events a second of the simulator")
-	soak     = flag.Duration("soak", 20*time.Second, "how long TestSoak goes on")
+	soak     = flag.Duration("soak", 12*time.Second, "how long TestSoak goes on")
 	seedFlag = flag.Uint64("seed", 0, "what chance follows; 0: another one each time")
 	slack    = flag.Float64("slack", slackOf(), "how many times as long as promised things may take on a busy machine (FAULT_SLACK)")
 	given    = flag.String("binary", "", "the lzstock to test; built where it is empty")
