@@ -333,7 +333,7 @@ func (w *world) serve(name string) {
 	w.tasks.Go(func() {
 		for {
 			select {
-			case s := <-w.monitors["a:1"].streams:
+			case s := <-w.monitors[name].streams:
 				w.tasks.Go(func() { w.answer(s) })
 			case <-w.ctx.Done():
 				return
