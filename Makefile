@@ -31,6 +31,7 @@ test: ## Run all tests, those of whole processes in e2e/ included, with the race
 	$(if $(RACE),,@echo "no C compiler ($$(go env CC)): the tests run without the race detector" >&2)
 	go test $(RACE) $$(go list ./... | grep -v '/e2e')
 	go test $(RACE) -tags portable ./internal/poll
+	$(if $(RACE),go test ./internal/gateway ./internal/bridge ./client) # crowds, which the race detector's runtime does not bear
 	FAULT_SLACK=$${FAULT_SLACK:-4} go test $(RACE) -count=1 ./e2e/... # the cache does not know what the built binary is made of
 	cd bench && go vet ./... && go test ./...
 

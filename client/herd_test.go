@@ -12,6 +12,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/lzstock/lzstock/client"
+	"github.com/lzstock/lzstock/internal/leak"
 	"github.com/lzstock/lzstock/internal/wire"
 )
 
@@ -37,6 +38,9 @@ func herd(t *testing.T, f *fake, n int) []*client.Client {
 // TestHerdSpreads drops 1,000 clients at once, and has nobody answer for a while:
 // each round of attempts spreads evenly over a limit that doubles.
 func TestHerdSpreads(t *testing.T) {
+	if leak.Race {
+		t.Skip("a crowd: runs without the race detector")
+	}
 	const many = 1000
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
@@ -106,6 +110,9 @@ func TestHerdSpreads(t *testing.T) {
 // TestHerdIsDrained moves 1,000 clients within the time that the gateway spreads
 // them over, and none is ever without a connection.
 func TestHerdIsDrained(t *testing.T) {
+	if leak.Race {
+		t.Skip("a crowd: runs without the race detector")
+	}
 	const many = 1000
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t, func(p *peer) error {

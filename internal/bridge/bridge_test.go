@@ -560,7 +560,11 @@ func TestStalledClientCostsItselfOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := newStage(t, bridge.Config{})
 		stalled := st.connect(&talk{symbols: []market.Symbol{"A"}}, bridge.Options{}, memnet.WithBuffer(128))
-		const healthy, rounds = 1000, 20
+		const rounds = 20
+		healthy := 1000
+		if leak.Race {
+			healthy = 100
+		}
 		var late atomic.Int64
 		var readers sync.WaitGroup
 		for range healthy {

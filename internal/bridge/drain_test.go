@@ -13,6 +13,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/lzstock/lzstock/internal/bridge"
+	"github.com/lzstock/lzstock/internal/leak"
 	"github.com/lzstock/lzstock/internal/mailbox"
 	"github.com/lzstock/lzstock/internal/memnet"
 	"github.com/lzstock/lzstock/internal/wire"
@@ -99,6 +100,9 @@ func perTenth(begin time.Time, moments []time.Time) map[int]int {
 // TestDrainIsPaced drains 1,000 clients that stay to the end: notices and ends
 // come at a steady rate, and each client gets its time.
 func TestDrainIsPaced(t *testing.T) {
+	if leak.Race {
+		t.Skip("a crowd: runs without the race detector")
+	}
 	synctest.Test(t, func(t *testing.T) {
 		st := newStage(t, bridge.Config{})
 		wait := st.crowd(1000, bridge.Options{}, nil)
@@ -181,6 +185,9 @@ func TestDrainEndsWithTheLast(t *testing.T) {
 // TestDrainLeavesTheRateAsItIs has half of the clients leave before they are told:
 // the others are told as fast as before, not faster.
 func TestDrainLeavesTheRateAsItIs(t *testing.T) {
+	if leak.Race {
+		t.Skip("a crowd: runs without the race detector")
+	}
 	synctest.Test(t, func(t *testing.T) {
 		st := newStage(t, bridge.Config{})
 		begin := time.Now()
