@@ -46,15 +46,15 @@ func (d *dialog) subscribe(ctx context.Context, cmd wire.Command) error {
 // refill gets what the hub lacks for a client that resumes. A client that has gone in
 // the meantime is not worth an error, and what does not come is lost, and said to be.
 func (d *dialog) refill(ctx context.Context, m *hub.Member, w hub.Want) error {
-	ctx, cancel := context.WithTimeout(ctx, d.g.cfg.ReplayTimeout)
+	limited, cancel := context.WithTimeout(ctx, d.g.cfg.ReplayTimeout)
 	defer cancel()
-	events, through, missed, err := d.g.demand.Replay(ctx, w.Topics, w.After)
+	events, through, missed, err := d.g.demand.Replay(limited, w.Topics, w.After)
 	if err != nil {
 		d.g.log.LogAttrs(ctx, slog.LevelWarn, "the past was not to be had", slog.String("conn", d.id),
 			slog.String("after", w.After.String()), slog.Any("error", err))
 		missed = w.Topics
 	}
-	return m.Refill(d.g.ctx, w, hub.Refill{Events: events, Through: through, Missed: missed})
+	return m.Refill(ctx, w, hub.Refill{Events: events, Through: through, Missed: missed})
 }
 
 // grant takes out what the client may not see. The strict dialects, as Alpaca's,
