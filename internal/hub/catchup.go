@@ -147,7 +147,6 @@ func (s *shard) catchUp(m *Member) (more bool, wake time.Time) {
 	}
 	for m.catch != nil && !c.wanted {
 		before := m.box.Len()
-		lacks := s.lacks(m)
 		var err error
 		switch {
 		case room <= 0:
@@ -157,7 +156,7 @@ func (s *shard) catchUp(m *Member) (more bool, wake time.Time) {
 			more = err == nil
 		case c.fetched != nil:
 			err = s.putFetched(m, room)
-		case lacks:
+		case s.lacks(m):
 			s.want(m, hurry)
 		case c.at < s.settled:
 			err = s.putPassed(m, room)

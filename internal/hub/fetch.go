@@ -2,7 +2,7 @@ package hub
 
 import (
 	"context"
-	"slices"
+	"sort"
 
 	"github.com/lzstock/lzstock/internal/mailbox"
 	"github.com/lzstock/lzstock/market"
@@ -100,11 +100,6 @@ func (s *shard) refill(m *Member, r Refill) {
 	if c.tries++; end > c.low || len(r.Missed) > 0 { // else whoever was asked is not as far as we are
 		c.tries = 0
 	}
-	n, _ := slices.BinarySearchFunc(r.Events, end+1, func(e market.Event, seq market.Seq) int {
-		if e.Seq < seq {
-			return -1
-		}
-		return 1
-	})
+	n := sort.Search(len(r.Events), func(i int) bool { return r.Events[i].Seq > end })
 	c.fetched, c.next, c.put, c.through = mailbox.NewBatch(r.Events[:n], s.hub.cfg.Encode), 0, c.low, end
 }

@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -45,14 +46,12 @@ func (s *service) Replay(ctx context.Context, req *pb.ReplayRequest) (*pb.Replay
 	if err != nil {
 		return nil, err
 	}
-	limit := int(req.GetLimit())
-	switch {
-	case req.GetSince() == nil:
+	if req.GetSince() == nil {
 		return nil, status.Error(codes.InvalidArgument, "since: want the place after which events are asked for")
-	case limit < 0 || limit > maxReplay:
-		return nil, status.Errorf(codes.InvalidArgument, "limit %d: want 1 to %d, or 0 for %d", limit, maxReplay, defaultReplay)
-	case limit == 0:
-		limit = defaultReplay
+	}
+	limit, err := sizeOf("limit", req.GetLimit(), defaultReplay, maxReplay)
+	if err != nil {
+		return nil, err
 	}
 	since := marketpb.FromPosition(req.GetSince())
 	ok, err := e.reach(ctx, since)
@@ -87,10 +86,13 @@ func (e *engine) replay(ctx context.Context, topics []market.Topic, after market
 		return page{}, err
 	}
 	p := page{events: past.Events, through: past.At}
-	lacks := past.Lacks
-	gone := maps.Clone(lacks)
-	maps.DeleteFunc(lacks, func(t market.Topic, _ market.Seq) bool { return t.Channel.IsBar() })
-	maps.DeleteFunc(gone, func(t market.Topic, _ market.Seq) bool { return !t.Channel.IsBar() })
+	lacks, gone := past.Lacks, map[market.Topic]struct{}{}
+	for t := range lacks {
+		if t.Channel.IsBar() {
+			gone[t] = struct{}{}
+			delete(lacks, t)
+		}
+	}
 	if len(lacks) > 0 {
 		r, err := e.reread(ctx, lacks, after, limit)
 		if err != nil {
@@ -101,7 +103,7 @@ func (e *engine) replay(ctx context.Context, topics []market.Topic, after market
 			p.through = r.through
 		}
 		for _, t := range r.missed {
-			gone[t] = 0
+			gone[t] = struct{}{}
 		}
 	}
 	p.missed = slices.Collect(maps.Keys(gone))
@@ -110,13 +112,7 @@ func (e *engine) replay(ctx context.Context, topics []market.Topic, after market
 		return missed || ev.Seq > p.through
 	})
 	slices.SortStableFunc(p.events, func(a, b market.Event) int {
-		switch {
-		case a.Seq < b.Seq:
-			return -1
-		case a.Seq > b.Seq:
-			return 1
-		}
-		return int(a.Channel) - int(b.Channel)
+		return cmp.Or(cmp.Compare(a.Seq, b.Seq), cmp.Compare(a.Channel, b.Channel))
 	})
 	if n := limit; n < len(p.events) {
 		for n < len(p.events) && p.events[n].Seq == p.events[n-1].Seq {

@@ -70,12 +70,9 @@ func (s *service) ListSymbols(_ context.Context, req *pb.ListSymbolsRequest) (*p
 	if err != nil {
 		return nil, err
 	}
-	size := int(req.GetPageSize())
-	switch {
-	case size < 0 || size > maxPage:
-		return nil, status.Errorf(codes.InvalidArgument, "page_size %d: want 1 to %d, or 0 for %d", size, maxPage, defaultPage)
-	case size == 0:
-		size = defaultPage
+	size, err := sizeOf("page_size", req.GetPageSize(), defaultPage, maxPage)
+	if err != nil {
+		return nil, err
 	}
 	after := market.Symbol(req.GetPageToken())
 	if after != "" && after.Validate() != nil {
@@ -87,6 +84,18 @@ func (s *service) ListSymbols(_ context.Context, req *pb.ListSymbolsRequest) (*p
 		out.NextPageToken = symbols[len(symbols)-1]
 	}
 	return out, nil
+}
+
+// sizeOf reads how much a caller wants at the most; 0 means the usual.
+func sizeOf(name string, size int32, usual, most int) (int, error) {
+	switch n := int(size); {
+	case n < 0 || n > most:
+		return 0, status.Errorf(codes.InvalidArgument, "%s %d: want 1 to %d, or 0 for %d", name, n, most, usual)
+	case n == 0:
+		return usual, nil
+	default:
+		return n, nil
+	}
 }
 
 // topics reads the topics of a call that needs some.
