@@ -1,14 +1,11 @@
 package e2e
 
 import (
-	"compress/gzip"
-	"encoding/csv"
-	"math/big"
-	"os"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
+
+	"github.com/lzstock/lzstock/e2e/rows"
 )
 
 // tick is a row of a tape as it is written there: no code of the project has
@@ -21,44 +18,13 @@ type tick struct {
 
 func readTape(t *testing.T, file string) []tick {
 	t.Helper()
-	f, err := os.Open(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = f.Close() }()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rows, err := csv.NewReader(z).ReadAll()
-	if err != nil {
-		t.Fatal(err)
-	}
-	ticks := make([]tick, 0, len(rows))
-	for _, r := range rows[1:] {
-		ns, err := strconv.ParseInt(r[0], 10, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ticks = append(ticks, tick{
-			time: time.Unix(0, ns).UTC(), symbol: r[1], price: shortest(r[3]), size: shortest(r[4]),
-			bid: shortest(r[5]), bidSize: shortest(r[6]), ask: shortest(r[7]), askSize: shortest(r[8]),
-		})
+	read := rows.Read(t, file)
+	ticks := make([]tick, 0, len(read))
+	for _, r := range read {
+		n := r.Numbers
+		ticks = append(ticks, tick{time: r.Time, symbol: r.Symbol, price: n[0], size: n[1], bid: n[2], bidSize: n[3], ask: n[4], askSize: n[5]})
 	}
 	return ticks
-}
-
-// shortest rounds to nine places, as a few numbers of the equities tape need,
-// which show a float's artefact, and cuts the zeros that end a fraction.
-func shortest(decimal string) string {
-	if i := strings.IndexByte(decimal, '.'); i >= 0 {
-		if len(decimal)-i > 10 {
-			exact, _ := new(big.Rat).SetString(decimal)
-			decimal = exact.FloatString(9)
-		}
-		decimal = strings.TrimRight(strings.TrimRight(decimal, "0"), ".")
-	}
-	return decimal
 }
 
 func number(t *testing.T, decimal string) float64 {

@@ -2,19 +2,15 @@ package fault
 
 import (
 	"cmp"
-	"compress/gzip"
 	"context"
-	"encoding/csv"
 	"fmt"
 	"maps"
-	"math/big"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/lzstock/lzstock/e2e/rows"
 	"github.com/lzstock/lzstock/internal/bus"
 	"github.com/lzstock/lzstock/market"
 )
@@ -105,46 +101,17 @@ func (tr *truth) isTape(t *testing.T, file string) {
 // of the project's.
 func tapeRows(t *testing.T, file string) (map[string][]uint64, int) {
 	t.Helper()
-	f, err := os.Open(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = f.Close() }()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rows, err := csv.NewReader(z).ReadAll()
-	if err != nil {
-		t.Fatal(err)
-	}
+	read := rows.Read(t, file)
 	out := map[string][]uint64{}
-	for _, r := range rows[1:] {
-		ns, err := strconv.ParseInt(r[0], 10, 64)
-		if err != nil {
-			t.Fatal(err)
+	for _, r := range read {
+		texts := [len(contents)][]byte{[]byte(r.Time.Format(time.RFC3339Nano))}
+		for i, n := range r.Numbers {
+			texts[i+1] = []byte(n)
 		}
-		texts := [len(contents)][]byte{[]byte(time.Unix(0, ns).UTC().Format(time.RFC3339Nano))}
-		for i := 1; i < len(contents); i++ {
-			texts[i] = shortest(r[i+2])
-		}
-		key := r[2][:1] + r[1]
+		key := r.Type[:1] + r.Symbol
 		out[key] = append(out[key], hashOf(&texts))
 	}
-	return out, len(rows) - 1
-}
-
-// shortest rounds to nine places, as a few numbers of the equities tape need, and
-// cuts the zeros that end a fraction.
-func shortest(decimal string) []byte {
-	if i := strings.IndexByte(decimal, '.'); i >= 0 {
-		if len(decimal)-i > 10 {
-			exact, _ := new(big.Rat).SetString(decimal)
-			decimal = exact.FloatString(9)
-		}
-		decimal = strings.TrimRight(strings.TrimRight(decimal, "0"), ".")
-	}
-	return []byte(decimal)
+	return out, len(read)
 }
 
 // busiest gives the n symbols with the most rows.
