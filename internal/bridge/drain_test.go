@@ -168,11 +168,16 @@ func TestDrainEndsWithTheLast(t *testing.T) {
 					wg.Go(func() { p.listen(func(told bool) bool { return told }) })
 				}
 				synctest.Wait()
+				begin := time.Now()
+				var drain sync.WaitGroup
+				drain.Go(func() {
+					st.factory.Drain(t.Context(), bridge.Drain{Window: 30 * time.Second, Least: tc.least})
+				})
+				synctest.Wait() // the drain has counted them all, and set its rate
 				for _, p := range clients[:tc.early] {
 					_ = p.conn.Close()
 				}
-				begin := time.Now()
-				st.factory.Drain(t.Context(), bridge.Drain{Window: 30 * time.Second, Least: tc.least})
+				drain.Wait()
 				if took := time.Since(begin); took < tc.took-time.Second/2 || took > tc.took+time.Second/2 {
 					t.Errorf("the drain took %s, want about %s", took, tc.took)
 				}
