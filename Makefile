@@ -22,6 +22,26 @@ RACE := $(if $(shell command -v "$$(go env CC)"),-race)
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
+# What the browser is given needs Node 20.19 or newer to be built, tested and checked.
+# The result of the build is committed: without Node everything else works.
+NODE := $(shell command -v npm)
+
+node_modules/.package-lock.json: package-lock.json
+	npm ci
+
+.PHONY: web
+web: node_modules/.package-lock.json ## Build the browser SDK and the pages that the binary embeds
+	npm run build
+
+.PHONY: test-web
+test-web: ## Run the tests of the browser SDK and the pages, without a browser
+ifeq ($(NODE),)
+	@echo "no npm: the browser SDK and the pages are NOT tested" >&2; [[ $${CI:-} != true ]]
+else
+	$(MAKE) node_modules/.package-lock.json
+	npm test
+endif
+
 .PHONY: build
 build: ## Build bin/lzstock
 	go build -trimpath -o bin/lzstock ./cmd/lzstock
@@ -34,6 +54,7 @@ test: ## Run all tests, those of whole processes in e2e/ included, with the race
 	$(if $(RACE),go test ./internal/gateway ./internal/bridge ./client) # crowds, which the race detector's runtime does not bear
 	FAULT_SLACK=$${FAULT_SLACK:-4} go test $(RACE) -count=1 ./e2e/... # the cache does not know what the built binary is made of
 	cd bench && go vet ./... && go test ./...
+	$(MAKE) test-web
 
 .PHONY: e2e
 e2e: ## Run only the tests of whole processes
@@ -44,6 +65,10 @@ lint: ## Check the code and the protobuf definitions
 	$(TOOL) golangci-lint run ./...
 	cd bench && go tool -modfile=../tools/go.mod golangci-lint run ./...
 	$(TOOL) buf lint
+ifneq ($(NODE),)
+	$(MAKE) node_modules/.package-lock.json
+	npm run lint
+endif
 
 .PHONY: vuln
 vuln: ## Look for known vulnerabilities in what the code calls, where their database can be reached
