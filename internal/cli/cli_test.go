@@ -63,7 +63,7 @@ func TestExitCodesAndErrors(t *testing.T) {
 		{name: "list in a variable", environ: []string{"LZSTOCK_CHANNELS=bars,quotes"}, args: []string{"config", "print", "watch", "AAPL"}, stdout: "channels: [bars, quotes] # environment variable LZSTOCK_CHANNELS"},
 		{name: "bad list in a variable", environ: []string{"LZSTOCK_CHANNELS=bars,quote"}, args: []string{"watch", "AAPL"}, code: 2, stderr: `LZSTOCK_CHANNELS: must be one of trades, quotes, bars, updatedBars, dailyBars but got "quote"`},
 		{name: "bad list", args: []string{"watch", "--channels", "tick", "AAPL"}, code: 2, stderr: `but got "tick"`},
-		{name: "nothing to watch", args: []string{"watch"}, code: 2, stderr: `expected "<symbol> ..."`},
+		{name: "nothing to watch", args: []string{"watch"}, code: 2, stderr: "no symbols: name some"},
 		{name: "bad symbol", args: []string{"watch", "AA PL"}, code: 1, stderr: "lzstock: watch: "},
 		{name: "unknown key", args: []string{"version", "--config", bad}, code: 2, stderr: `bad.yaml:2: unknown key "sorce", did you mean "source"?`},
 		{name: "unknown key, file from the environment", environ: []string{"LZSTOCK_CONFIG=" + bad}, args: []string{"version"}, code: 2, stderr: `bad.yaml:2: unknown key "sorce"`},

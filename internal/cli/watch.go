@@ -2,7 +2,7 @@ package cli
 
 import (
 	"crypto/tls"
-	"io"
+	"errors"
 	"os"
 	"slices"
 	"strings"
@@ -17,7 +17,7 @@ import (
 
 // watchCmd is `lzstock watch SYMBOL…`.
 type watchCmd struct {
-	Symbols  []string `arg:"" help:"What to watch, such as AAPL or BTC/USD; '*' is everything." name:"symbol"`
+	Symbols  []string `arg:"" help:"What to watch, such as AAPL or BTC/USD; '*' is everything. A terminal can begin with none." name:"symbol" optional:""`
 	URL      []string `default:"ws://127.0.0.1:8080/v1/stream" help:"The gateway's native endpoint; several, or a comma list: the others take over where one fails." name:"url" placeholder:"URL" sep:"none"`
 	Channels []string `default:"trades,quotes,dailyBars" enum:"trades,quotes,bars,updatedBars,dailyBars" help:"Kinds of events: trades, quotes, bars, updatedBars, dailyBars." placeholder:"CHANNEL"`
 	JSON     bool     `help:"One JSON object a line, in the protocol's shape." name:"json"`
@@ -31,8 +31,9 @@ type watchCmd struct {
 
 // Help is shown behind the flags.
 func (watchCmd) Help() string {
-	return `On a terminal it keeps one line a symbol; elsewhere it writes one line an event. It reconnects by itself and goes on where it was;
-where that cannot be, it says what is missing.
+	return `On a terminal it shows a table: a and d add and remove symbols, s and r sort, enter shows a symbol's day, minutes and trades, ? all
+keys. Elsewhere, or with --json, it writes one line an event. It reconnects by itself and goes on where it was; where that cannot be, it
+says what is missing.
 
 Examples:
 
@@ -49,7 +50,10 @@ func (c watchCmd) Run(p *process) error {
 			value, ok := strings.CutPrefix(kv, "NO_COLOR=")
 			return ok && value != ""
 		}),
-		Size: terminalSize(p.stdout),
+		Terminal: obs.IsTerminal(p.stdout), Environ: p.environ,
+	}
+	if f, ok := p.stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		cfg.Keys = f
 	}
 	cfg.URL, cfg.URLs = cfg.URLs[0], cfg.URLs[1:]
 	if c.CA != "" {
@@ -67,7 +71,11 @@ func (c watchCmd) Run(p *process) error {
 			cfg.Channels = append(cfg.Channels, ch)
 		}
 	}
-	return watch.Run(p.ctx, cfg, p.stdout)
+	err := watch.Run(p.ctx, cfg, p.stdout)
+	if errors.Is(err, watch.ErrNoSymbols) {
+		return usageError{err}
+	}
+	return err
 }
 
 // endpoints splits comma lists of URLs. A comma within a URL, as in its query, is
@@ -85,19 +93,4 @@ func endpoints(lists []string) []string {
 		}
 	}
 	return out
-}
-
-// terminalSize gives what asks for a terminal's size; nil where w is none.
-func terminalSize(w io.Writer) func() (width, height int) {
-	f, ok := w.(*os.File)
-	if !ok || !obs.IsTerminal(w) {
-		return nil
-	}
-	return func() (int, int) {
-		width, height, err := term.GetSize(int(f.Fd()))
-		if err != nil {
-			return 0, 0
-		}
-		return width, height
-	}
 }

@@ -25,7 +25,8 @@ type lines struct {
 	feed    market.FeedState // what was said of it on this connection
 }
 
-func (l *lines) refresh(time.Time) []byte {
+// take gives what is to be written now, perhaps nothing.
+func (l *lines) take() []byte {
 	out := l.buf
 	l.buf = nil
 	return out
@@ -37,8 +38,6 @@ func (l *lines) full() bool {
 	const most = 1 << 20
 	return len(l.buf) > most
 }
-
-func (l *lines) last(now time.Time) []byte { return l.refresh(now) }
 
 func (l *lines) event(e *client.Event, now time.Time) {
 	if l.json {
@@ -191,27 +190,4 @@ func (l *lines) say(now time.Time, what, detail string) {
 		text += ": " + detail
 	}
 	l.buf = append(styled(l.buf, yellow, text, l.color), '\n')
-}
-
-// style is an SGR parameter of ANSI terminals.
-type style int
-
-const (
-	plain  style = 0
-	bold   style = 1
-	dim    style = 2
-	red    style = 31
-	green  style = 32
-	yellow style = 33
-)
-
-func styled(dst []byte, s style, text string, color bool) []byte {
-	if !color || s == plain {
-		return append(dst, text...)
-	}
-	dst = append(dst, "\x1b["...)
-	dst = strconv.AppendInt(dst, int64(s), 10)
-	dst = append(dst, 'm')
-	dst = append(dst, text...)
-	return append(dst, "\x1b[0m"...)
 }

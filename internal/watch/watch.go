@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"strings"
 	"sync"
 	"time"
@@ -34,11 +33,13 @@ type Config struct {
 	MsgPack            bool
 	TLS                *tls.Config // for wss; nil trusts whom the system trusts
 
-	JSON  bool // one JSON object a line, in the protocol's shape
+	JSON  bool // one JSON object a line, in the protocol's shape, on a terminal too
 	Color bool // colours; the caller knows whether they are wanted
-	// Size gives the terminal's width and height in cells. nil, or a width of 0,
-	// means that the output is no terminal, and gets one line an event.
-	Size func() (width, height int)
+	// Terminal means that the output is one, and shows a table that Keys move.
+	// Other outputs get one line an event.
+	Terminal bool
+	Keys     io.Reader // the terminal's input; nil for none
+	Environ  []string  // tells what kind of terminal it is
 	// NetDial replaces net.Dialer.
 	NetDial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
@@ -49,23 +50,28 @@ type display interface {
 	state(s client.State, now time.Time)
 	gap(g client.Gap, now time.Time)
 	rejected(r client.Rejection, now time.Time)
-	// full tells that no more events should come before the next refresh.
+	// full tells that no more events should come before they are shown.
 	full() bool
-	// refresh gives what is to be written now, perhaps nothing.
-	refresh(now time.Time) []byte
-	// last gives what is to be written at the end.
-	last(now time.Time) []byte
 }
 
-// Run shows prices on out until ctx ends, which is no error. It connects again
-// for as long as that makes sense; when it does not, the error is the client's
-// *client.Error.
+// Run shows prices on out until ctx ends, or the user quits, which is no error. It
+// connects again for as long as that makes sense; when it does not, the error is
+// the client's *client.Error, or ErrNoSymbols.
 func Run(ctx context.Context, cfg Config, out io.Writer) error {
-	topics, err := cfg.topics()
+	wanted, err := cfg.wanted()
 	if err != nil {
 		return err
 	}
-	w := &watcher{out: out, written: make(chan struct{}, 1), display: cfg.display()}
+	w := &watcher{out: out, wanted: wanted, written: make(chan struct{}, 1)}
+	show := w.lines
+	if cfg.interactive() {
+		b := newBoard(cfg.Symbols)
+		w.display = b
+		show = func(ctx context.Context) error { return w.terminal(ctx, &cfg, b) }
+	} else {
+		l := &lines{json: cfg.JSON, color: cfg.Color, url: cfg.URL, several: len(cfg.URLs) > 0}
+		w.display, w.text = l, l
+	}
 	c, err := client.New(client.Config{
 		URL: cfg.URL, URLs: cfg.URLs, MsgPack: cfg.MsgPack, Key: cfg.Key, Secret: cfg.Secret, Token: cfg.Token, NetDial: cfg.NetDial, TLS: cfg.TLS,
 		OnState: func(s client.State) { w.show(func(d display, now time.Time) { d.state(s, now) }) },
@@ -82,58 +88,62 @@ func Run(ctx context.Context, cfg Config, out io.Writer) error {
 		}
 		return errEnded
 	})
-	tasks.Go(func() error { return w.subscribe(ctx, c, topics) })
+	tasks.Go(func() error { return w.subscribe(ctx, c) })
 	tasks.Go(func() error { return w.events(ctx, c) })
-	tasks.Go(func() error { return w.refresh(ctx) })
+	tasks.Go(func() error { return show(ctx) })
 	err = tasks.Wait()
 	if errors.Is(err, errEnded) {
 		err = nil
 	}
-	return errors.Join(err, w.write(display.last))
+	if w.text != nil {
+		err = errors.Join(err, w.write())
+	}
+	return err
 }
+
+// ErrNoSymbols is what Run gives where there is nothing to watch, and nobody who
+// could add something.
+var ErrNoSymbols = errors.New("watch: no symbols: name some, or * for all; only the table on a terminal can begin with none")
 
 var errEnded = errors.New("the client was ended")
 
-func (c *Config) topics() ([]market.Topic, error) {
+func (c *Config) wanted() (*wanted, error) {
 	channels := c.Channels
 	if len(channels) == 0 {
 		channels = []market.Channel{market.Trades, market.Quotes, market.DailyBars}
 	}
-	if len(c.Symbols) == 0 {
-		return nil, errors.New("watch: no symbols: name some, or * for all")
+	if len(c.Symbols) == 0 && !c.interactive() {
+		return nil, ErrNoSymbols
 	}
-	var out []market.Topic
+	w := &wanted{channels: channels, symbols: make(map[market.Symbol]bool), changed: make(chan struct{}, 1)}
 	for _, s := range c.Symbols {
-		if s != market.AllSymbols {
-			if err := s.Validate(); err != nil {
-				return nil, fmt.Errorf("watch: %w", err)
-			}
+		if err := checkSymbol(s); err != nil {
+			return nil, fmt.Errorf("watch: %w", err)
 		}
-		for _, ch := range channels {
-			out = append(out, market.Topic{Channel: ch, Symbol: s})
-		}
+		w.symbols[s] = true
 	}
-	return out, nil
+	return w, nil
 }
 
-func (c *Config) display() display {
-	width := 0
-	if c.Size != nil {
-		width, _ = c.Size()
+func checkSymbol(s market.Symbol) error {
+	if s == market.AllSymbols {
+		return nil
 	}
-	if width > 0 && !c.JSON {
-		return newTable(c)
-	}
-	return &lines{json: c.JSON, color: c.Color, url: c.URL, several: len(c.URLs) > 0}
+	return s.Validate()
 }
+
+// interactive tells whether a terminal shows the prices.
+func (c *Config) interactive() bool { return c.Terminal && !c.JSON }
 
 // watcher lets several goroutines share one display.
 type watcher struct {
 	out     io.Writer
-	written chan struct{} // a refresh has been written; room for one
+	wanted  *wanted
+	written chan struct{} // what there was has been shown; room for one
 
 	mu      sync.Mutex
 	display display
+	text    *lines // the display, where it writes lines
 }
 
 func (w *watcher) show(f func(d display, now time.Time)) {
@@ -142,9 +152,10 @@ func (w *watcher) show(f func(d display, now time.Time)) {
 	f(w.display, time.Now())
 }
 
-func (w *watcher) write(f func(d display, now time.Time) []byte) error {
+// write writes the lines that there are.
+func (w *watcher) write() error {
 	var b []byte
-	w.show(func(d display, now time.Time) { b = f(d, now) })
+	w.show(func(display, time.Time) { b = w.text.take() })
 	if len(b) == 0 {
 		return nil
 	}
@@ -153,43 +164,6 @@ func (w *watcher) write(f func(d display, now time.Time) []byte) error {
 	}
 	return nil
 }
-
-// subscribe waits for the first connection. Symbols that the gateway refuses are
-// shown; when it refuses all, there is nothing to watch. What may succeed later is
-// tried again, unless the gateway has kept it.
-func (w *watcher) subscribe(ctx context.Context, c *client.Client, topics []market.Topic) error {
-	for {
-		err := c.Subscribe(ctx, topics...)
-		if over(ctx) || err == nil {
-			return nil
-		}
-		if rejected, ok := errors.AsType[*client.RejectedError](err); ok {
-			if len(rejected.Rejected) == len(topics) {
-				return err
-			}
-			w.show(func(d display, now time.Time) {
-				for _, r := range rejected.Rejected {
-					d.rejected(r, now)
-				}
-			})
-			return nil
-		}
-		e, ok := errors.AsType[*client.Error](err)
-		switch {
-		case !ok || e.Retry == client.RetryNever:
-			return err
-		case e.Code == http.StatusServiceUnavailable: // kept until prices are there again
-			return nil
-		}
-		select {
-		case <-time.After(again):
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
-func over(ctx context.Context) bool { return ctx.Err() != nil }
 
 // events feeds the display, no faster than it is written.
 func (w *watcher) events(ctx context.Context, c *client.Client) error {
@@ -214,13 +188,19 @@ func (w *watcher) events(ctx context.Context, c *client.Client) error {
 	return nil
 }
 
-func (w *watcher) refresh(ctx context.Context) error {
+// lines writes what there is, again and again.
+func (w *watcher) lines(ctx context.Context) error {
+	return w.each(ctx, w.write)
+}
+
+// each calls f at most twenty times a second.
+func (w *watcher) each(ctx context.Context, f func() error) error {
 	t := time.NewTicker(frame)
 	defer t.Stop()
 	for {
 		select {
 		case <-t.C:
-			if err := w.write(display.refresh); err != nil {
+			if err := f(); err != nil {
 				return err
 			}
 			select {

@@ -26,19 +26,19 @@ import (
 
 func TestMain(m *testing.M) { leak.Main(m) }
 
-// screen is an output that can be read while it is written.
-type screen struct {
+// output can be read while it is written.
+type output struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
 }
 
-func (s *screen) Write(p []byte) (int, error) {
+func (s *output) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.buf.Write(p)
 }
 
-func (s *screen) take() string {
+func (s *output) take() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := s.buf.String()
@@ -167,7 +167,7 @@ func TestPlainLines(t *testing.T) {
 			_, err := conn.Write(wire.AppendClose(nil, 4201, "too old"))
 			return err
 		})
-		var out screen
+		var out output
 		stop := start(t, Config{URL: "ws://gateway", Symbols: []market.Symbol{"AAPL", "MSFT"}, NetDial: l.DialContext}, &out)
 		time.Sleep(10 * time.Second)
 		if err := stop(); err != nil {
@@ -207,10 +207,10 @@ func TestJSONLines(t *testing.T) {
 			}
 			return hold(conn)
 		})
-		var out screen
+		var out output
 		stop := start(t, Config{
 			URL: "ws://gateway", Symbols: []market.Symbol{"AAPL"}, NetDial: l.DialContext, JSON: true,
-			Size: func() (int, int) { return 80, 25 }, // JSON even on a terminal
+			Terminal: true, // JSON all the same
 		}, &out)
 		time.Sleep(time.Second)
 		if err := stop(); err != nil {
@@ -275,7 +275,7 @@ func TestMoveAndGap(t *testing.T) {
 				}
 				return hold(conn)
 			})
-			var out screen
+			var out output
 			stop := start(t, Config{URL: "ws://gateway", Symbols: []market.Symbol{"AAPL"}, Channels: []market.Channel{market.Trades}, NetDial: l.DialContext, JSON: asJSON}, &out)
 			time.Sleep(20 * time.Second)
 			if err := stop(); err != nil {
@@ -347,7 +347,7 @@ func TestTheEnd(t *testing.T) {
 			_, err := conn.Write(wire.AppendClose(nil, 4004, "behave"))
 			return err
 		})
-		var out screen
+		var out output
 		err := Run(t.Context(), Config{URL: "ws://gateway", Symbols: []market.Symbol{"AAPL"}, NetDial: l.DialContext}, &out)
 		if e, ok := errors.AsType[*client.Error](err); !ok || e.Close != 4004 {
 			t.Errorf("%v", err)
@@ -372,46 +372,4 @@ func TestTheEnd(t *testing.T) {
 			t.Errorf("%+v: %v; want …%s…", cfg, err, part)
 		}
 	}
-}
-
-// TestTerminal checks that a screen is drawn in place, not too often, and left in
-// order.
-func TestTerminal(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := gateway(t, func(conn net.Conn, _ int) error {
-			if err := open(conn); err != nil {
-				return err
-			}
-			for i := range 10_000 {
-				e := trade("AAPL", "126.5", "1")
-				e.Seq, e.Prev = market.Seq(i+1), market.Seq(i)
-				if err := data(conn, e); err != nil {
-					return err
-				}
-				if i%10 == 0 {
-					time.Sleep(10 * time.Millisecond)
-				}
-			}
-			return hold(conn)
-		})
-		var out screen
-		stop := start(t, Config{
-			URL: "ws://gateway", Symbols: []market.Symbol{"AAPL"}, NetDial: l.DialContext, Size: func() (int, int) { return 60, 25 },
-		}, &out)
-		time.Sleep(10 * time.Second)
-		if err := stop(); err != nil {
-			t.Error(err)
-		}
-		got := out.take()
-		draws := strings.Count(got, "AAPL  ")
-		if draws < 100 || draws > 205 {
-			t.Errorf("%d redraws in 10 s", draws)
-		}
-		if !strings.HasPrefix(got, hideCursor) || !strings.HasSuffix(got, showCursor) || strings.Count(got, "\x1b[3A\r") != draws-1 {
-			t.Errorf("the screen is not drawn in place: %d redraws, %d ups", draws, strings.Count(got, "\x1b[3A\r"))
-		}
-		if strings.Contains(got, "\x1b[32m") {
-			t.Error("colours that nobody asked for")
-		}
-	})
 }
