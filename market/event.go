@@ -16,17 +16,18 @@ const (
 	Bars                           // a completed minute
 	UpdatedBars                    // a completed minute, corrected by a late trade
 	DailyBars                      // the day so far
+	Statuses                       // whether it is traded: halts and resumptions
 )
 
 // NumChannels is one more than the greatest Channel: the length of an array
 // indexed by Channel.
-const NumChannels = int(DailyBars) + 1
+const NumChannels = int(Statuses) + 1
 
 // Channels lists all channels in order.
-func Channels() []Channel { return []Channel{Trades, Quotes, Bars, UpdatedBars, DailyBars} }
+func Channels() []Channel { return []Channel{Trades, Quotes, Bars, UpdatedBars, DailyBars, Statuses} }
 
 // String gives the protocol's name of the channel: "trades", "quotes", "bars",
-// "updatedBars" or "dailyBars".
+// "updatedBars", "dailyBars" or "statuses".
 func (c Channel) String() string {
 	switch c {
 	case Trades:
@@ -39,6 +40,8 @@ func (c Channel) String() string {
 		return "updatedBars"
 	case DailyBars:
 		return "dailyBars"
+	case Statuses:
+		return "statuses"
 	}
 	return fmt.Sprintf("channel(%d)", uint8(c))
 }
@@ -90,8 +93,8 @@ type Bar struct {
 	Time                   time.Time // start of the interval, UTC
 }
 
-// Event is one update of one topic. Exactly one of Trade, Quote and Bar is set,
-// as Channel says. Events are shared once published: nobody changes one.
+// Event is one update of one topic. Exactly one of Trade, Quote, Bar and Status
+// is set, as Channel says. Events are shared once published: nobody changes one.
 type Event struct {
 	Seq     Seq    // its place in the feed
 	Prev    Seq    // the place of the event before it on the same topic; 0 if none or not known
@@ -101,6 +104,7 @@ type Event struct {
 	Trade   *Trade
 	Quote   *Quote
 	Bar     *Bar
+	Status  *Status
 }
 
 // Topic gives the event's topic.
@@ -119,25 +123,27 @@ func (e *Event) Time() time.Time {
 		return e.Quote.Time
 	case e.Bar != nil:
 		return e.Bar.Time
+	case e.Status != nil:
+		return e.Status.Time
 	}
 	return time.Time{}
 }
 
 // Validate says what is wrong with an event that comes from outside: a bad
 // symbol, a payload that does not fit the channel, a time that is missing, a
-// negative size.
+// negative size, a status without a code.
 func (e *Event) Validate() error {
 	if err := e.Symbol.Validate(); err != nil {
 		return err
 	}
 	set := 0
-	for _, is := range [...]bool{e.Trade != nil, e.Quote != nil, e.Bar != nil} {
+	for _, is := range [...]bool{e.Trade != nil, e.Quote != nil, e.Bar != nil, e.Status != nil} {
 		if is {
 			set++
 		}
 	}
 	if set != 1 {
-		return fmt.Errorf("event of %s: exactly one of trade, quote and bar is needed, got %d", e.Topic(), set)
+		return fmt.Errorf("event of %s: exactly one of trade, quote, bar and status is needed, got %d", e.Topic(), set)
 	}
 	ok := false
 	switch e.Channel {
@@ -147,6 +153,8 @@ func (e *Event) Validate() error {
 		ok = e.Quote != nil
 	case Bars, UpdatedBars, DailyBars:
 		ok = e.Bar != nil
+	case Statuses:
+		ok = e.Status != nil
 	}
 	if !ok {
 		return fmt.Errorf("event of %s: the payload does not fit the channel", e.Topic())
@@ -160,6 +168,8 @@ func (e *Event) Validate() error {
 		e.Quote != nil && (e.Quote.BidSize < 0 || e.Quote.AskSize < 0),
 		e.Bar != nil && e.Bar.Volume < 0:
 		return errors.New("event of " + e.Topic().String() + ": a size cannot be negative")
+	case e.Status != nil && e.Status.Code == "":
+		return errors.New("event of " + e.Topic().String() + ": a status needs a code, such as H for a halt and T for trading again")
 	}
 	return nil
 }

@@ -25,6 +25,10 @@ func TestEventValidate(t *testing.T) {
 	if err := good.Validate(); err != nil {
 		t.Fatal(err)
 	}
+	halt := &Status{Code: "H", Time: at}
+	if err := (&Event{Channel: Statuses, Symbol: "AAPL", Status: halt}).Validate(); err != nil {
+		t.Fatal(err)
+	}
 	for name, e := range map[string]Event{
 		"no payload":    {Channel: Trades, Symbol: "AAPL"},
 		"two payloads":  {Channel: Trades, Symbol: "AAPL", Trade: good.Trade, Quote: &Quote{Time: at}},
@@ -33,10 +37,39 @@ func TestEventValidate(t *testing.T) {
 		"bad symbol":    {Channel: Trades, Symbol: "A A", Trade: good.Trade},
 		"no time":       {Channel: Trades, Symbol: "AAPL", Trade: &Trade{Price: 1}},
 		"year 3000":     {Channel: Trades, Symbol: "AAPL", Trade: &Trade{Time: at.AddDate(976, 0, 0)}},
+		"trade, status": {Channel: Trades, Symbol: "AAPL", Trade: good.Trade, Status: halt},
+		"not a status":  {Channel: Statuses, Symbol: "AAPL", Trade: good.Trade},
+		"not a trade":   {Channel: Trades, Symbol: "AAPL", Status: halt},
+		"no code":       {Channel: Statuses, Symbol: "AAPL", Status: &Status{Message: "Trading Halt", Time: at}},
+		"halt, no time": {Channel: Statuses, Symbol: "AAPL", Status: &Status{Code: "H"}},
 		"negative size": {Channel: Trades, Symbol: "AAPL", Trade: &Trade{Size: -1, Time: at}},
 	} {
 		if e.Validate() == nil {
 			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+func TestChannels(t *testing.T) {
+	names := map[string]bool{}
+	for i, c := range Channels() {
+		if int(c) != i+1 || strings.HasPrefix(c.String(), "channel(") || names[c.String()] {
+			t.Errorf("channel %d of the list is %d, %s", i, c, c)
+		}
+		names[c.String()] = true
+	}
+	if len(names) != NumChannels-1 {
+		t.Errorf("%d channels are listed, %d are counted", len(names), NumChannels-1)
+	}
+}
+
+func TestStatusTrading(t *testing.T) {
+	for code, want := range map[string]Trading{
+		"H": TradingHalted, "P": TradingHalted, "Q": TradingHalted, "2": TradingHalted,
+		"T": TradingResumed, "3": TradingResumed, "5": 0, "E": 0, "": 0, "h": 0,
+	} {
+		if got := (&Status{Code: code}).Trading(); got != want {
+			t.Errorf("code %q: %s, want %s", code, got, want)
 		}
 	}
 }

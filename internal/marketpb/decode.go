@@ -80,8 +80,8 @@ func (d *Decoder) event(e *market.Event, data []byte) bool {
 			e.Channel = market.Channel(c)
 		case tagSymbol:
 			e.Symbol = market.Symbol(d.text(&r))
-		case tagTrade, tagQuote, tagBar:
-			if e.Trade != nil || e.Quote != nil || e.Bar != nil { // the last one counts, or they are merged
+		case tagTrade, tagQuote, tagBar, tagStatus:
+			if e.Trade != nil || e.Quote != nil || e.Bar != nil || e.Status != nil { // the last one counts, or they are merged
 				return false
 			}
 			d.payload(e, t, &r)
@@ -107,9 +107,12 @@ func (d *Decoder) payload(e *market.Event, t tag, r *reader) {
 		}
 		e.Quote, d.quotes = &d.quotes[0], d.quotes[1:]
 		d.quote(e.Quote, &in)
-	default:
+	case tagBar:
 		e.Bar = &market.Bar{}
 		readBar(e.Bar, &in)
+	default:
+		e.Status = &market.Status{}
+		d.status(e.Status, &in)
 	}
 	r.odd = r.odd || in.odd
 }
@@ -186,6 +189,28 @@ func readBar(b *market.Bar, r *reader) {
 			b.VWAP = market.Price(r.varint())
 		case 8<<3 | tag(protowire.Fixed64Type):
 			b.Time = timeOf(r.fixed())
+		default:
+			r.odd = true
+		}
+	}
+}
+
+func (d *Decoder) status(s *market.Status, r *reader) {
+	s.Time = timeOf(0)
+	for len(r.rest) > 0 && !r.odd {
+		switch r.tag() {
+		case 1<<3 | tag(protowire.BytesType):
+			s.Code = d.text(r)
+		case 2<<3 | tag(protowire.BytesType):
+			s.Message = d.text(r)
+		case 3<<3 | tag(protowire.BytesType):
+			s.ReasonCode = d.text(r)
+		case 4<<3 | tag(protowire.BytesType):
+			s.ReasonMessage = d.text(r)
+		case 5<<3 | tag(protowire.Fixed64Type):
+			s.Time = timeOf(r.fixed())
+		case 6<<3 | tag(protowire.BytesType):
+			s.Tape = d.text(r)
 		default:
 			r.odd = true
 		}

@@ -25,6 +25,7 @@ const (
 	tagTrade   tag = 6<<3 | tag(protowire.BytesType)
 	tagQuote   tag = 7<<3 | tag(protowire.BytesType)
 	tagBar     tag = 8<<3 | tag(protowire.BytesType)
+	tagStatus  tag = 9<<3 | tag(protowire.BytesType)
 )
 
 // AppendBody appends the part of e that is the same for everybody who carries
@@ -41,6 +42,8 @@ func AppendBody(dst []byte, e *market.Event) []byte {
 		dst = appendQuote(append(dst, tagQuote, 0), e.Quote)
 	case e.Bar != nil:
 		dst = appendBar(append(dst, tagBar, 0), e.Bar)
+	case e.Status != nil:
+		dst = appendStatus(append(dst, tagStatus, 0), e.Status)
 	default:
 		return dst
 	}
@@ -121,6 +124,14 @@ func appendBar(dst []byte, b *market.Bar) []byte {
 		dst = appendUint(dst, tag(i+1)<<3, v)
 	}
 	return appendFixed(dst, 8<<3|tag(protowire.Fixed64Type), b.Time.UnixNano())
+}
+
+func appendStatus(dst []byte, s *market.Status) []byte {
+	for i, text := range [...]string{s.Code, s.Message, s.ReasonCode, s.ReasonMessage} {
+		dst = appendText(dst, tag(i+1)<<3|tag(protowire.BytesType), text)
+	}
+	dst = appendFixed(dst, 5<<3|tag(protowire.Fixed64Type), s.Time.UnixNano())
+	return appendText(dst, 6<<3|tag(protowire.BytesType), s.Tape)
 }
 
 func appendUint(dst []byte, t tag, v uint64) []byte {

@@ -12,8 +12,8 @@ import (
 
 // FromChannel gives the channel that c names, or an error where it names none.
 func FromChannel(c pb.Channel) (market.Channel, error) {
-	if c < pb.Channel_CHANNEL_TRADES || c > pb.Channel_CHANNEL_DAILY_BARS {
-		return 0, fmt.Errorf("channel %s: want one of CHANNEL_TRADES to CHANNEL_DAILY_BARS", c)
+	if c < pb.Channel_CHANNEL_TRADES || c > pb.Channel_CHANNEL_STATUSES {
+		return 0, fmt.Errorf("channel %s: want one of CHANNEL_TRADES to CHANNEL_STATUSES", c)
 	}
 	return market.Channel(c), nil
 }
@@ -101,6 +101,12 @@ func Fill(m *pb.Event, e *market.Event) {
 			Open: int64(b.Open), High: int64(b.High), Low: int64(b.Low), Close: int64(b.Close),
 			Volume: int64(b.Volume), Trades: b.Trades, Vwap: int64(b.VWAP), Time: b.Time.UnixNano(),
 		}}
+	case e.Status != nil:
+		s := e.Status
+		m.Payload = &pb.Event_Status{Status: &pb.Status{
+			Code: s.Code, Message: s.Message, ReasonCode: s.ReasonCode, ReasonMessage: s.ReasonMessage,
+			Time: s.Time.UnixNano(), Tape: s.Tape,
+		}}
 	}
 }
 
@@ -148,6 +154,12 @@ func FromEvent(m *pb.Event) (market.Event, error) {
 			Open: market.Price(b.GetOpen()), High: market.Price(b.GetHigh()), Low: market.Price(b.GetLow()),
 			Close: market.Price(b.GetClose()), Volume: market.Size(b.GetVolume()), Trades: b.GetTrades(),
 			VWAP: market.Price(b.GetVwap()), Time: timeOf(b.GetTime()),
+		}
+	case *pb.Event_Status:
+		s := p.Status
+		e.Status = &market.Status{
+			Code: s.GetCode(), Message: s.GetMessage(), ReasonCode: s.GetReasonCode(), ReasonMessage: s.GetReasonMessage(),
+			Time: timeOf(s.GetTime()), Tape: s.GetTape(),
 		}
 	}
 	if err := e.Validate(); err != nil {

@@ -1,6 +1,7 @@
 package marketpb
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -22,6 +23,9 @@ func sample() []market.Event {
 		}},
 		{Seq: 257, Channel: market.DailyBars, Symbol: "SPY", Bar: &market.Bar{
 			Open: 1, High: 4, Low: 1, Close: 2, Volume: 9, Trades: 461, VWAP: 3, Time: at,
+		}},
+		{Seq: 258, Channel: market.Statuses, Symbol: "AAPL", Status: &market.Status{
+			Code: "H", Message: "Trading Halt", ReasonCode: "T12", ReasonMessage: strings.Repeat("Trading Halted; ", 9), Time: at, Tape: "C",
 		}},
 	}
 }
@@ -53,7 +57,7 @@ func TestTopics(t *testing.T) {
 	}
 	for _, bad := range []*pb.Topics{
 		{Symbols: []string{"A"}},
-		{Channel: 6, Symbols: []string{"A"}},
+		{Channel: 7, Symbols: []string{"A"}},
 		{Channel: pb.Channel_CHANNEL_TRADES, Symbols: []string{"A B"}},
 	} {
 		if _, err := FromTopics([]*pb.Topics{bad}); err == nil {

@@ -77,6 +77,7 @@ func TestParseCommand(t *testing.T) {
 		},
 		{in: `{"action":"subscribe","trades":["A"],"delivery":7,"id":{},"x":1}`, strict: true, want: Command{Action: Subscribe, Topics: topics("trades:A"), Options: Options{Snapshot: true}}},
 		{in: `{"action":"unsubscribe","trades":["A"],"statuses":[]}`, want: Command{Action: Unsubscribe, Topics: topics("trades:A"), Options: Options{Snapshot: true}}},
+		{in: `{"action":"subscribe","statuses":["A","*"]}`, strict: true, want: Command{Action: Subscribe, Topics: topics("statuses:A", "statuses:*"), Options: Options{Snapshot: true}}},
 		{in: `{"action":"list","id":null}`, want: Command{Action: List}},
 	} {
 		for _, enc := range []Encoding{JSON, MsgPack} {
@@ -162,6 +163,7 @@ func TestParseCommandRefuses(t *testing.T) {
 		{in: `{"action":"subscribe","since":"1:2"}`, code: 400, detail: "since: bad position"},
 		{in: `{"action":"unsubscribe","since":"1-2"}`, code: 415, detail: `"since"`},
 		{in: `{"action":"subscribe","lulds":["AAPL"]}`, code: 410, detail: "lulds"},
+		{in: `{"action":"subscribe","statuses":["BTC/USD"]}`, f: JSONCrypto, code: 410, detail: "there is no channel statuses"},
 		{in: `{"action":"subscribe","orderbooks":["BTC/USD"]}`, f: JSONCrypto, code: 410, detail: "orderbooks"},
 		{in: `{"action":"subscribe","trades":["A A"]}`, f: JSONStock, code: 400, detail: "bad symbol"},
 		{in: `{"action":"subscribe","delivery":"fast"}`, code: 415, detail: "want adaptive, every or latest"},
@@ -206,6 +208,7 @@ func TestParseQuery(t *testing.T) {
 		"trades=AAPL,MSFT&trades=AAPL&bars=*":    {Action: Subscribe, Topics: topics("trades:AAPL", "trades:MSFT", "bars:*"), Options: Options{Snapshot: true}},
 		"quotes=BTC%2FUSD,&delivery=latest":      {Action: Subscribe, Topics: topics("quotes:BTC/USD"), Options: Options{Delivery: Latest, Snapshot: true}},
 		"dailyBars=A&interval_ms=500&hb_ms=5000": {Action: Subscribe, Topics: topics("dailyBars:A"), Options: Options{Interval: new(500 * time.Millisecond), Heartbeat: 5 * time.Second, Snapshot: true}},
+		"statuses=*,A":                           {Action: Subscribe, Topics: topics("statuses:*", "statuses:A"), Options: Options{Snapshot: true}},
 		"updatedBars=A&snapshot=false":           {Action: Subscribe, Topics: topics("updatedBars:A")},
 		"trades=A&since=17-300":                  {Action: Subscribe, Topics: topics("trades:A"), Options: Options{Snapshot: true, Since: market.Position{Epoch: 17, Seq: 300}}},
 	} {
@@ -251,7 +254,7 @@ func TestCommandsComeBack(t *testing.T) {
 		for _, cmd := range []Command{
 			{Action: Auth, Key: "k", Secret: `"s"`},
 			{Action: Auth, ID: IntID(f.Encoding(), 1), Token: "t"},
-			{Action: Subscribe, ID: IntID(f.Encoding(), 300), Topics: topics("trades:A", "trades:B", "dailyBars:*"), Options: Options{Snapshot: true}},
+			{Action: Subscribe, ID: IntID(f.Encoding(), 300), Topics: topics("trades:A", "trades:B", "dailyBars:*", "statuses:A"), Options: Options{Snapshot: true}},
 			{Action: Subscribe, Topics: topics("quotes:A"), Options: Options{Delivery: Latest, Interval: new(time.Second), Heartbeat: time.Second}},
 			{Action: Subscribe, Topics: topics("quotes:A"), Options: Options{Snapshot: true, Since: market.Position{Epoch: 1 << 40, Seq: 19712}}},
 			{Action: Unsubscribe, Topics: topics("quotes:A"), Options: Options{Snapshot: true}},
@@ -276,7 +279,7 @@ func FuzzParseCommand(f *testing.F) {
 	for _, s := range []string{
 		`{"action":"auth","key":"k","secret":"s"}`,
 		`{"action":"subscribe","id":1,"trades":["AAPL","A A"],"quotes":["*"],"delivery":"latest","interval_ms":100,"hb_ms":1000,"snapshot":false}`,
-		`{"action":"unsubscribe","id":"\u00e9","bars":["SPY"]}`,
+		`{"action":"unsubscribe","id":"\u00e9","bars":["SPY"],"statuses":["*"]}`,
 		`{"action":"ping","id":-7}`,
 	} {
 		f.Add(uint8(JSONNative), []byte(s))

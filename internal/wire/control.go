@@ -154,6 +154,9 @@ func AppendSubscription(dst []byte, f Format, m *Subscription) []byte {
 		w.id(m.ID)
 	}
 	for _, c := range market.Channels() {
+		if !f.Dialect().Has(c) {
+			continue
+		}
 		w.key(c.String())
 		w.array(len(m.Symbols[c]))
 		for i, s := range m.Symbols[c] {

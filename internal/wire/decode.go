@@ -108,6 +108,9 @@ func reader(typ string) (Message, func(key string, v value) error) {
 		c := market.Bars + market.Channel(slices.Index([]string{"b", "u", "d"}, typ))
 		m := &Data{Event: market.Event{Channel: c, Bar: &market.Bar{}}}
 		return m, m.readBar
+	case "s":
+		m := &Data{Event: market.Event{Channel: market.Statuses, Status: &market.Status{}}}
+		return m, m.readStatus
 	case "success":
 		m := &success{}
 		return m, m.read
@@ -258,6 +261,25 @@ func (m *Data) readBar(key string, v value) error {
 		return put(&b.VWAP, v, value.price)
 	case "t":
 		return put(&b.Time, v, value.time)
+	}
+	return m.readCommon(key, v)
+}
+
+func (m *Data) readStatus(key string, v value) error {
+	s := m.Status
+	switch key {
+	case "sc":
+		return put(&s.Code, v, value.text)
+	case "sm":
+		return put(&s.Message, v, value.text)
+	case "rc":
+		return put(&s.ReasonCode, v, value.text)
+	case "rm":
+		return put(&s.ReasonMessage, v, value.text)
+	case "t":
+		return put(&s.Time, v, value.time)
+	case "z":
+		return put(&s.Tape, v, value.text)
 	}
 	return m.readCommon(key, v)
 }

@@ -25,6 +25,8 @@ func letter(c market.Channel) byte {
 		return 'b'
 	case market.UpdatedBars:
 		return 'u'
+	case market.Statuses:
+		return 's'
 	default:
 		return 'd'
 	}
@@ -98,6 +100,8 @@ func appendJSONEvent(dst []byte, d Dialect, e *market.Event) []byte {
 		dst = appendJSONQuote(dst, d, e.Quote)
 	case e.Bar != nil:
 		dst = appendJSONBar(dst, d, e.Bar)
+	case e.Status != nil:
+		dst = appendJSONStatus(dst, e.Status)
 	}
 	if d == Native {
 		dst = append(dst, `,"q":`...)
@@ -167,6 +171,21 @@ func appendJSONBar(dst []byte, d Dialect, b *market.Bar) []byte {
 	dst = b.VWAP.Append(dst)
 	dst = append(dst, `,"t":`...)
 	return appendJSONTime(dst, b.Time)
+}
+
+func appendJSONStatus(dst []byte, s *market.Status) []byte {
+	dst = append(dst, `,"sc":`...)
+	dst = appendJSONString(dst, s.Code)
+	dst = append(dst, `,"sm":`...)
+	dst = appendJSONString(dst, s.Message)
+	dst = append(dst, `,"rc":`...)
+	dst = appendJSONString(dst, s.ReasonCode)
+	dst = append(dst, `,"rm":`...)
+	dst = appendJSONString(dst, s.ReasonMessage)
+	dst = append(dst, `,"t":`...)
+	dst = appendJSONTime(dst, s.Time)
+	dst = append(dst, `,"z":`...)
+	return appendJSONString(dst, s.Tape)
 }
 
 func appendJSONMarks(dst []byte, conditions []string, tape string) []byte {

@@ -1,6 +1,10 @@
 package wire
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/lzstock/lzstock/market"
+)
 
 // Encoding is how messages become bytes.
 type Encoding uint8
@@ -49,6 +53,9 @@ func (d Dialect) String() string {
 	}
 	return fmt.Sprintf("dialect(%d)", uint8(d))
 }
+
+// Has tells whether the dialect has a channel: Alpaca's crypto has no statuses.
+func (d Dialect) Has(c market.Channel) bool { return d != Crypto || c != market.Statuses }
 
 // Format is an encoding of a dialect: all clients of one Format share the bodies
 // of events.

@@ -51,6 +51,13 @@ func aBar(c market.Channel) *market.Event {
 	}}
 }
 
+func aStatus() *market.Event {
+	return &market.Event{Seq: 80, Channel: market.Statuses, Symbol: "AAPL", Status: &market.Status{
+		Code: "H", Message: "Trading Halt", ReasonCode: "T12", ReasonMessage: "Trading Halted; For information requested by NASDAQ",
+		Time: at("2021-02-22T19:15:00.5Z"), Tape: "C",
+	}}
+}
+
 func frame(f Format, t Tail, events ...*market.Event) []byte {
 	dst := BeginArray(nil, f)
 	for _, e := range events {
@@ -75,6 +82,8 @@ func TestDataGolden(t *testing.T) {
 		"bar":          {JSONStock, Tail{}, aBar(market.Bars), `[{"T":"b","S":"SPY","o":388.9,"h":389.1,"l":388.9,"c":389.1,"v":49378,"n":461,"vw":389.06,"t":"2021-02-22T19:15:00Z"}]`},
 		"updated bar":  {JSONStock, Tail{}, aBar(market.UpdatedBars), `[{"T":"u","S":"SPY","o":388.9,"h":389.1,"l":388.9,"c":389.1,"v":49378,"n":461,"vw":389.06,"t":"2021-02-22T19:15:00Z"}]`},
 		"daily bar":    {JSONStock, Tail{}, aBar(market.DailyBars), `[{"T":"d","S":"SPY","o":388.9,"h":389.1,"l":388.9,"c":389.1,"v":49378,"n":461,"vw":389.06,"t":"2021-02-22T19:15:00Z"}]`},
+		"status":       {JSONStock, Tail{Prev: 3}, aStatus(), `[{"T":"s","S":"AAPL","sc":"H","sm":"Trading Halt","rc":"T12","rm":"Trading Halted; For information requested by NASDAQ","t":"2021-02-22T19:15:00.5Z","z":"C"}]`},
+		"halted now":   {JSONNative, Tail{Snapshot: true}, aStatus(), `[{"T":"s","S":"AAPL","sc":"H","sm":"Trading Halt","rc":"T12","rm":"Trading Halted; For information requested by NASDAQ","t":"2021-02-22T19:15:00.5Z","z":"C","q":80,"pq":0,"snap":true}]`},
 		"native":       {JSONNative, Tail{Prev: 70, Merged: 1}, aTrade(), `[{"T":"t","S":"AAPL","i":96921,"x":"D","p":126.55,"s":1,"t":"2021-02-22T15:51:44.208Z","c":["@"],"z":"C","q":77,"pq":70}]`},
 		"merged":       {JSONNative, Tail{Prev: 70, Merged: 12}, aBar(market.Bars), `[{"T":"b","S":"SPY","o":388.9,"h":389.1,"l":388.9,"c":389.1,"v":49378,"n":461,"vw":389.06,"t":"2021-02-22T19:15:00Z","q":79,"pq":70,"k":12}]`},
 		"snapshot":     {JSONNative, Tail{Snapshot: true}, aBar(market.DailyBars), `[{"T":"d","S":"SPY","o":388.9,"h":389.1,"l":388.9,"c":389.1,"v":49378,"n":461,"vw":389.06,"t":"2021-02-22T19:15:00Z","q":79,"pq":0,"snap":true}]`},
@@ -100,6 +109,7 @@ func TestControlGolden(t *testing.T) {
 	sub.Symbols[market.Trades] = []market.Symbol{"AAPL"}
 	sub.Symbols[market.Quotes] = []market.Symbol{"AAPL", "MSFT"}
 	sub.Symbols[market.Bars] = []market.Symbol{"*"}
+	sub.Symbols[market.Statuses] = []market.Symbol{"*", "AAPL"}
 	full := sub
 	full.ID, full.Delivery, full.Interval = "1", Latest, 500*time.Millisecond
 	full.Rejected = []Rejection{{Topic: market.Topic{Channel: market.Quotes, Symbol: "XXX"}, Code: CodeUnknownSymbol}}
@@ -117,7 +127,8 @@ func TestControlGolden(t *testing.T) {
 		{`[{"T":"success","msg":"connected","conn":"c1","epoch":1700000000000,"ping_ms":20000,"max_age_ms":3600000,"limits":{"symbols":1024,"commands_per_s":10,"message_bytes":16384}}]`, AppendConnected(nil, JSONNative, conn)},
 		{`[{"T":"success","msg":"authenticated"}]`, AppendAuthenticated(nil, JSONNative)},
 		{`[{"T":"subscription","trades":["AAPL"],"quotes":["AAPL","MSFT"],"bars":["*"],"updatedBars":[],"dailyBars":[]}]`, AppendSubscription(nil, JSONCrypto, &full)},
-		{`[{"T":"subscription","id":1,"trades":["AAPL"],"quotes":["AAPL","MSFT"],"bars":["*"],"updatedBars":[],"dailyBars":[],"delivery":"latest","interval_ms":500,"rejected":[{"ch":"quotes","S":"XXX","code":412,"msg":"unknown symbol"}]}]`, AppendSubscription(nil, JSONNative, &full)},
+		{`[{"T":"subscription","trades":["AAPL"],"quotes":["AAPL","MSFT"],"bars":["*"],"updatedBars":[],"dailyBars":[],"statuses":["*","AAPL"]}]`, AppendSubscription(nil, JSONStock, &full)},
+		{`[{"T":"subscription","id":1,"trades":["AAPL"],"quotes":["AAPL","MSFT"],"bars":["*"],"updatedBars":[],"dailyBars":[],"statuses":["*","AAPL"],"delivery":"latest","interval_ms":500,"rejected":[{"ch":"quotes","S":"XXX","code":412,"msg":"unknown symbol"}]}]`, AppendSubscription(nil, JSONNative, &full)},
 		{`[{"T":"error","id":1,"code":405,"msg":"symbol limit exceeded","retry":false}]`, AppendError(nil, JSONNative, ErrorMessage{ID: "1", Code: CodeSymbolLimit})},
 		{`[{"T":"error","code":400,"msg":"invalid syntax"}]`, AppendError(nil, JSONStock, ErrorMessage{ID: "1", Code: CodeInvalidSyntax, Detail: "there is no action"})},
 		{`[{"T":"error","code":503,"msg":"upstream unavailable: say \"when\"","retry":true}]`, AppendError(nil, JSONNative, ErrorMessage{Code: CodeUpstreamUnavailable, Detail: `say "when"`})},

@@ -12,7 +12,7 @@ func TestHotPathDoesNotAllocate(t *testing.T) {
 	buf := make([]byte, 0, 4<<10)
 	body := make([]byte, 0, 1<<10)
 	for f := range Format(NumFormats) {
-		for _, e := range []*market.Event{aTrade(), aQuote(), aBar(market.DailyBars)} {
+		for _, e := range []*market.Event{aTrade(), aQuote(), aBar(market.DailyBars), aStatus()} {
 			n := testing.AllocsPerRun(100, func() {
 				body = AppendEvent(body[:0], f, e)
 				buf = BeginArray(buf[:MaxHeader], f)
@@ -30,7 +30,7 @@ func TestHotPathDoesNotAllocate(t *testing.T) {
 
 func BenchmarkAppendEvent(b *testing.B) {
 	for f := range Format(NumFormats) {
-		for _, e := range []*market.Event{aTrade(), aQuote(), aBar(market.Bars)} {
+		for _, e := range []*market.Event{aTrade(), aQuote(), aBar(market.Bars), aStatus()} {
 			b.Run(f.String()+"/"+e.Channel.String(), func(b *testing.B) {
 				b.ReportAllocs()
 				buf := make([]byte, 0, 1<<10)

@@ -18,6 +18,8 @@ func appendPackEvent(dst []byte, d Dialect, e *market.Event) []byte {
 		dst, fields = appendPackQuote(dst, d, e.Quote)
 	case e.Bar != nil:
 		dst, fields = appendPackBar(dst, d, e.Bar)
+	case e.Status != nil:
+		dst, fields = appendPackStatus(dst, e.Status)
 	}
 	if d == Native {
 		dst = appendPackUint(append(dst, "\xa1q"...), uint64(e.Seq))
@@ -62,6 +64,15 @@ func appendPackBar(dst []byte, d Dialect, b *market.Bar) (_ []byte, fields byte)
 	dst = appendPackUint(append(dst, "\xa1n"...), b.Trades)
 	dst = appendPackFloat(append(dst, "\xa2vw"...), b.VWAP.Float64())
 	return appendPackTime(append(dst, "\xa1t"...), b.Time), 8
+}
+
+func appendPackStatus(dst []byte, s *market.Status) (_ []byte, fields byte) {
+	dst = appendPackString(append(dst, "\xa2sc"...), s.Code)
+	dst = appendPackString(append(dst, "\xa2sm"...), s.Message)
+	dst = appendPackString(append(dst, "\xa2rc"...), s.ReasonCode)
+	dst = appendPackString(append(dst, "\xa2rm"...), s.ReasonMessage)
+	dst = appendPackTime(append(dst, "\xa1t"...), s.Time)
+	return appendPackString(append(dst, "\xa1z"...), s.Tape), 6
 }
 
 func appendPackMarks(dst []byte, conditions []string, tape string) []byte {

@@ -174,13 +174,16 @@ func (p *parser) subscription(cmd *Command) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", c, err)
 		}
+		if len(list) > 0 && !p.dialect.Has(c) {
+			return refuse("", CodeInvalidForFeed, "there is no channel %s", c)
+		}
 		for _, s := range list {
 			if err := cmd.add(p.dialect, market.Topic{Channel: c, Symbol: market.Symbol(s)}, seen); err != nil {
 				return err
 			}
 		}
 	}
-	for _, foreign := range [...]string{"statuses", "imbalances", "lulds", "corrections", "cancelErrors", "orderbooks", "news", "pricing"} {
+	for _, foreign := range [...]string{"imbalances", "lulds", "corrections", "cancelErrors", "orderbooks", "news", "pricing"} {
 		v, ok := p.use(foreign)
 		if !ok {
 			continue

@@ -50,6 +50,11 @@ func drawEvent(t *rapid.T) *market.Event {
 			AskExchange: rapid.String().Draw(t, "ax"), AskPrice: drawPrice(t, "ap"), AskSize: drawSize(t, "as"),
 			Time: drawTime(t), Conditions: words, Tape: rapid.String().Draw(t, "z"),
 		}
+	case market.Statuses:
+		e.Status = &market.Status{
+			Code: rapid.StringN(1, -1, -1).Draw(t, "sc"), Message: rapid.String().Draw(t, "sm"), ReasonCode: rapid.String().Draw(t, "rc"),
+			ReasonMessage: rapid.String().Draw(t, "rm"), Time: drawTime(t), Tape: rapid.String().Draw(t, "z"),
+		}
 	default:
 		e.Bar = &market.Bar{
 			Open: drawPrice(t, "o"), High: drawPrice(t, "h"), Low: drawPrice(t, "l"), Close: drawPrice(t, "c"),
@@ -83,7 +88,7 @@ func expect(d Dialect, e *market.Event, t Tail) *Data {
 		if d == Crypto {
 			c.BidExchange, c.AskExchange, c.Conditions, c.Tape = "", "", nil, ""
 		}
-	default:
+	case e.Bar != nil:
 		c := *e.Bar
 		want.Bar = &c
 		whole(&c.Volume)
@@ -217,6 +222,7 @@ func TestDecodeFrameRefuses(t *testing.T) {
 		`[{"T":"t","S":"A","p":NaN,"t":"2021-02-22T12:00:00Z"}]`, `[{"T":"t","S":"A","t":"yesterday"}]`, `[{"T":"t","S":"A","t":"2021-02-22T12:00:00Z","s":-1}]`,
 		`[{"T":"q","S":"A","t":"2021-02-22T12:00:00Z","pq":-1}]`, `[{"T":"q","S":"A","t":"2021-02-22T12:00:00Z","k":4294967296}]`,
 		`[{"T":"feed","state":"dead"}]`, `[{"T":"gap","from":"1"}]`, `[{"T":"b","S":"A A","t":"2021-02-22T12:00:00Z"}]`,
+		`[{"T":"s","S":"A","t":"2021-02-22T12:00:00Z","sm":"no code"}]`, `[{"T":"s","S":"A","sc":1,"t":"2021-02-22T12:00:00Z"}]`, `[{"T":"s","S":"A","sc":"H"}]`,
 		`[[[[[[[[[[[[]]]]]]]]]]]]`, `[{"T":"error","code":1.5}]`, "[{\"T\":\"\xff\"}]", `[null]`, `[{"T":"error","id":{}}]`,
 	} {
 		if got, err := DecodeFrame(JSON, []byte(bad)); err == nil {
@@ -251,7 +257,7 @@ func TestDecodeFrameIsLenient(t *testing.T) {
 // accept too, and the events can be written and read again.
 func FuzzDecodeFrame(f *testing.F) {
 	for format := range Format(NumFormats) {
-		f.Add(format.Encoding() == MsgPack, frame(format, Tail{Prev: 9, Merged: 2}, aTrade(), aQuote(), aBar(market.Bars)))
+		f.Add(format.Encoding() == MsgPack, frame(format, Tail{Prev: 9, Merged: 2}, aTrade(), aQuote(), aBar(market.Bars), aStatus()))
 	}
 	f.Add(false, []byte(`[{"T":"success","msg":"connected","limits":{"symbols":1}},{"T":"gap","from":"1-2"}]`))
 	f.Add(true, []byte("\x91\x82\xa1T\xa5error\xa4code\xcd\x01\x90"))

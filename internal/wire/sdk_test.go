@@ -94,7 +94,7 @@ func TestAlpacaStocksSDK(t *testing.T) {
 		[][]byte{AppendAuthenticated(nil, f)},
 		[][]byte{AppendSubscription(nil, f, sub)},
 		[][]byte{
-			frame(f, Tail{Prev: 5, Merged: 2}, aTrade(), aQuote(), aBar(market.Bars), aBar(market.UpdatedBars), aBar(market.DailyBars)),
+			frame(f, Tail{Prev: 5, Merged: 2}, aTrade(), aQuote(), aBar(market.Bars), aBar(market.UpdatedBars), aBar(market.DailyBars), aStatus()),
 			AppendSubscription(nil, f, sub),
 		},
 	)
@@ -106,7 +106,8 @@ func TestAlpacaStocksSDK(t *testing.T) {
 		stream.WithQuotes(func(q stream.Quote) { got <- q }, "AAPL"),
 		stream.WithBars(func(b stream.Bar) { got <- b }, "SPY"),
 		stream.WithUpdatedBars(func(b stream.Bar) { got <- b }, "SPY"),
-		stream.WithDailyBars(func(b stream.Bar) { got <- b }, "SPY"))
+		stream.WithDailyBars(func(b stream.Bar) { got <- b }, "SPY"),
+		stream.WithStatuses(func(s stream.TradingStatus) { got <- s }, "AAPL"))
 	if err := c.Connect(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -118,6 +119,10 @@ func TestAlpacaStocksSDK(t *testing.T) {
 		stream.Trade{ID: 96921, Symbol: "AAPL", Exchange: "D", Price: 126.55, Size: 1, Timestamp: at("2021-02-22T15:51:44.208Z"), Conditions: []string{"@"}, Tape: "C"},
 		stream.Quote{Symbol: "AAPL", BidExchange: "U", BidPrice: 87.66, BidSize: 1, AskExchange: "Q", AskPrice: 87.68, AskSize: 4, Timestamp: at("2021-02-22T15:51:45.335689322Z"), Conditions: []string{"R"}, Tape: "C"},
 		bar, bar, bar,
+		stream.TradingStatus{
+			Symbol: "AAPL", StatusCode: "H", StatusMsg: "Trading Halt", ReasonCode: "T12",
+			ReasonMsg: "Trading Halted; For information requested by NASDAQ", Timestamp: at("2021-02-22T19:15:00.5Z"), Tape: "C",
+		},
 	} {
 		if diff := cmp.Diff(want, <-got, cmpopts.IgnoreUnexported(stream.Trade{}, stream.Quote{}), cmpopts.EquateApproxTime(0)); diff != "" {
 			t.Error(diff)

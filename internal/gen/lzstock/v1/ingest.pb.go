@@ -33,10 +33,11 @@ type PublishRequest struct {
 	// The batch's number, greater than that of the one before on this stream; 1 or
 	// more. Gaps are allowed.
 	Number uint64 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`
-	// 1 to 4,096 trades and quotes, in the publisher's order. Up to 256 are stored
+	// 1 to 4,096 trades, quotes and statuses, in the publisher's order. Up to 256 are stored
 	// as one message on the bus, so batches are much cheaper than single events.
-	// An event's codes (exchange, tape, conditions) are at most 16 bytes each, and
-	// its conditions at most 16.
+	// An event's codes (exchange, tape, conditions, a status's code and reason) are
+	// at most 16 bytes each, its conditions at most 16, and a status's messages at
+	// most 256 bytes each.
 	Events        []*Event `protobuf:"bytes,3,rep,name=events,proto3" json:"events,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

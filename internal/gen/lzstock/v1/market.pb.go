@@ -42,6 +42,8 @@ const (
 	Channel_CHANNEL_UPDATED_BARS Channel = 4
 	// The day so far.
 	Channel_CHANNEL_DAILY_BARS Channel = 5
+	// Whether it is traded: halts and resumptions.
+	Channel_CHANNEL_STATUSES Channel = 6
 )
 
 // Enum value maps for Channel.
@@ -53,6 +55,7 @@ var (
 		3: "CHANNEL_BARS",
 		4: "CHANNEL_UPDATED_BARS",
 		5: "CHANNEL_DAILY_BARS",
+		6: "CHANNEL_STATUSES",
 	}
 	Channel_value = map[string]int32{
 		"CHANNEL_UNSPECIFIED":  0,
@@ -61,6 +64,7 @@ var (
 		"CHANNEL_BARS":         3,
 		"CHANNEL_UPDATED_BARS": 4,
 		"CHANNEL_DAILY_BARS":   5,
+		"CHANNEL_STATUSES":     6,
 	}
 )
 
@@ -421,6 +425,99 @@ func (x *Bar) GetTime() int64 {
 	return 0
 }
 
+// Status is what a venue says about the trading of a symbol, such as that it is
+// halted or traded again.
+type Status struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The venue's code, such as "H" for a halt or "T" for trading again. Not empty.
+	Code string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
+	// The same in words, such as "Trading Halt". May be empty.
+	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	// The venue's code of the reason, such as "T12". May be empty.
+	ReasonCode string `protobuf:"bytes,3,opt,name=reason_code,json=reasonCode,proto3" json:"reason_code,omitempty"`
+	// The same in words. May be empty.
+	ReasonMessage string `protobuf:"bytes,4,opt,name=reason_message,json=reasonMessage,proto3" json:"reason_message,omitempty"`
+	// When the venue said so, Unix nanoseconds, UTC; between the years 1970 and
+	// 2200.
+	Time int64 `protobuf:"fixed64,5,opt,name=time,proto3" json:"time,omitempty"`
+	// Consolidated tape: "A", "B", "C", or empty.
+	Tape          string `protobuf:"bytes,6,opt,name=tape,proto3" json:"tape,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Status) Reset() {
+	*x = Status{}
+	mi := &file_lzstock_v1_market_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Status) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Status) ProtoMessage() {}
+
+func (x *Status) ProtoReflect() protoreflect.Message {
+	mi := &file_lzstock_v1_market_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Status.ProtoReflect.Descriptor instead.
+func (*Status) Descriptor() ([]byte, []int) {
+	return file_lzstock_v1_market_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Status) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *Status) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *Status) GetReasonCode() string {
+	if x != nil {
+		return x.ReasonCode
+	}
+	return ""
+}
+
+func (x *Status) GetReasonMessage() string {
+	if x != nil {
+		return x.ReasonMessage
+	}
+	return ""
+}
+
+func (x *Status) GetTime() int64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
+}
+
+func (x *Status) GetTape() string {
+	if x != nil {
+		return x.Tape
+	}
+	return ""
+}
+
 // Event is one update of one channel of one symbol.
 type Event struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -447,6 +544,7 @@ type Event struct {
 	//	*Event_Trade
 	//	*Event_Quote
 	//	*Event_Bar
+	//	*Event_Status
 	Payload       isEvent_Payload `protobuf_oneof:"payload"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -454,7 +552,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_lzstock_v1_market_proto_msgTypes[3]
+	mi := &file_lzstock_v1_market_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -466,7 +564,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_lzstock_v1_market_proto_msgTypes[3]
+	mi := &file_lzstock_v1_market_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -479,7 +577,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_lzstock_v1_market_proto_rawDescGZIP(), []int{3}
+	return file_lzstock_v1_market_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Event) GetSeq() uint64 {
@@ -551,6 +649,15 @@ func (x *Event) GetBar() *Bar {
 	return nil
 }
 
+func (x *Event) GetStatus() *Status {
+	if x != nil {
+		if x, ok := x.Payload.(*Event_Status); ok {
+			return x.Status
+		}
+	}
+	return nil
+}
+
 type isEvent_Payload interface {
 	isEvent_Payload()
 }
@@ -570,11 +677,18 @@ type Event_Bar struct {
 	Bar *Bar `protobuf:"bytes,8,opt,name=bar,proto3,oneof"`
 }
 
+type Event_Status struct {
+	// Set on statuses.
+	Status *Status `protobuf:"bytes,9,opt,name=status,proto3,oneof"`
+}
+
 func (*Event_Trade) isEvent_Payload() {}
 
 func (*Event_Quote) isEvent_Payload() {}
 
 func (*Event_Bar) isEvent_Payload() {}
+
+func (*Event_Status) isEvent_Payload() {}
 
 // EventBatch is what travels: events in the order of the feed. It is also the
 // envelope of a message on the bus, where seq, prev and merged are 0, because
@@ -589,7 +703,7 @@ type EventBatch struct {
 
 func (x *EventBatch) Reset() {
 	*x = EventBatch{}
-	mi := &file_lzstock_v1_market_proto_msgTypes[4]
+	mi := &file_lzstock_v1_market_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -601,7 +715,7 @@ func (x *EventBatch) String() string {
 func (*EventBatch) ProtoMessage() {}
 
 func (x *EventBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_lzstock_v1_market_proto_msgTypes[4]
+	mi := &file_lzstock_v1_market_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -614,7 +728,7 @@ func (x *EventBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventBatch.ProtoReflect.Descriptor instead.
 func (*EventBatch) Descriptor() ([]byte, []int) {
-	return file_lzstock_v1_market_proto_rawDescGZIP(), []int{4}
+	return file_lzstock_v1_market_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *EventBatch) GetEvents() []*Event {
@@ -639,7 +753,7 @@ type Position struct {
 
 func (x *Position) Reset() {
 	*x = Position{}
-	mi := &file_lzstock_v1_market_proto_msgTypes[5]
+	mi := &file_lzstock_v1_market_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -651,7 +765,7 @@ func (x *Position) String() string {
 func (*Position) ProtoMessage() {}
 
 func (x *Position) ProtoReflect() protoreflect.Message {
-	mi := &file_lzstock_v1_market_proto_msgTypes[5]
+	mi := &file_lzstock_v1_market_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -664,7 +778,7 @@ func (x *Position) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Position.ProtoReflect.Descriptor instead.
 func (*Position) Descriptor() ([]byte, []int) {
-	return file_lzstock_v1_market_proto_rawDescGZIP(), []int{5}
+	return file_lzstock_v1_market_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Position) GetEpoch() uint64 {
@@ -717,7 +831,15 @@ const file_lzstock_v1_market_proto_rawDesc = "" +
 	"\x06volume\x18\x05 \x01(\x03R\x06volume\x12\x16\n" +
 	"\x06trades\x18\x06 \x01(\x04R\x06trades\x12\x12\n" +
 	"\x04vwap\x18\a \x01(\x03R\x04vwap\x12\x12\n" +
-	"\x04time\x18\b \x01(\x10R\x04time\"\x92\x02\n" +
+	"\x04time\x18\b \x01(\x10R\x04time\"\xa6\x01\n" +
+	"\x06Status\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\tR\x04code\x12\x18\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\x12\x1f\n" +
+	"\vreason_code\x18\x03 \x01(\tR\n" +
+	"reasonCode\x12%\n" +
+	"\x0ereason_message\x18\x04 \x01(\tR\rreasonMessage\x12\x12\n" +
+	"\x04time\x18\x05 \x01(\x10R\x04time\x12\x12\n" +
+	"\x04tape\x18\x06 \x01(\tR\x04tape\"\xc0\x02\n" +
 	"\x05Event\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x12\n" +
 	"\x04prev\x18\x02 \x01(\x04R\x04prev\x12\x16\n" +
@@ -726,21 +848,23 @@ const file_lzstock_v1_market_proto_rawDesc = "" +
 	"\x06symbol\x18\x05 \x01(\tR\x06symbol\x12)\n" +
 	"\x05trade\x18\x06 \x01(\v2\x11.lzstock.v1.TradeH\x00R\x05trade\x12)\n" +
 	"\x05quote\x18\a \x01(\v2\x11.lzstock.v1.QuoteH\x00R\x05quote\x12#\n" +
-	"\x03bar\x18\b \x01(\v2\x0f.lzstock.v1.BarH\x00R\x03barB\t\n" +
+	"\x03bar\x18\b \x01(\v2\x0f.lzstock.v1.BarH\x00R\x03bar\x12,\n" +
+	"\x06status\x18\t \x01(\v2\x12.lzstock.v1.StatusH\x00R\x06statusB\t\n" +
 	"\apayload\"7\n" +
 	"\n" +
 	"EventBatch\x12)\n" +
 	"\x06events\x18\x01 \x03(\v2\x11.lzstock.v1.EventR\x06events\"2\n" +
 	"\bPosition\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x10\n" +
-	"\x03seq\x18\x02 \x01(\x04R\x03seq*\x8e\x01\n" +
+	"\x03seq\x18\x02 \x01(\x04R\x03seq*\xa4\x01\n" +
 	"\aChannel\x12\x17\n" +
 	"\x13CHANNEL_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eCHANNEL_TRADES\x10\x01\x12\x12\n" +
 	"\x0eCHANNEL_QUOTES\x10\x02\x12\x10\n" +
 	"\fCHANNEL_BARS\x10\x03\x12\x18\n" +
 	"\x14CHANNEL_UPDATED_BARS\x10\x04\x12\x16\n" +
-	"\x12CHANNEL_DAILY_BARS\x10\x05B\xa4\x01\n" +
+	"\x12CHANNEL_DAILY_BARS\x10\x05\x12\x14\n" +
+	"\x10CHANNEL_STATUSES\x10\x06B\xa4\x01\n" +
 	"\x0ecom.lzstock.v1B\vMarketProtoP\x01Z<github.com/lzstock/lzstock/internal/gen/lzstock/v1;lzstockv1\xa2\x02\x03LXX\xaa\x02\n" +
 	"Lzstock.V1\xca\x02\n" +
 	"Lzstock\\V1\xe2\x02\x16Lzstock\\V1\\GPBMetadata\xea\x02\vLzstock::V1b\x06proto3"
@@ -758,27 +882,29 @@ func file_lzstock_v1_market_proto_rawDescGZIP() []byte {
 }
 
 var file_lzstock_v1_market_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_lzstock_v1_market_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_lzstock_v1_market_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_lzstock_v1_market_proto_goTypes = []any{
 	(Channel)(0),       // 0: lzstock.v1.Channel
 	(*Trade)(nil),      // 1: lzstock.v1.Trade
 	(*Quote)(nil),      // 2: lzstock.v1.Quote
 	(*Bar)(nil),        // 3: lzstock.v1.Bar
-	(*Event)(nil),      // 4: lzstock.v1.Event
-	(*EventBatch)(nil), // 5: lzstock.v1.EventBatch
-	(*Position)(nil),   // 6: lzstock.v1.Position
+	(*Status)(nil),     // 4: lzstock.v1.Status
+	(*Event)(nil),      // 5: lzstock.v1.Event
+	(*EventBatch)(nil), // 6: lzstock.v1.EventBatch
+	(*Position)(nil),   // 7: lzstock.v1.Position
 }
 var file_lzstock_v1_market_proto_depIdxs = []int32{
 	0, // 0: lzstock.v1.Event.channel:type_name -> lzstock.v1.Channel
 	1, // 1: lzstock.v1.Event.trade:type_name -> lzstock.v1.Trade
 	2, // 2: lzstock.v1.Event.quote:type_name -> lzstock.v1.Quote
 	3, // 3: lzstock.v1.Event.bar:type_name -> lzstock.v1.Bar
-	4, // 4: lzstock.v1.EventBatch.events:type_name -> lzstock.v1.Event
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	4, // 4: lzstock.v1.Event.status:type_name -> lzstock.v1.Status
+	5, // 5: lzstock.v1.EventBatch.events:type_name -> lzstock.v1.Event
+	6, // [6:6] is the sub-list for method output_type
+	6, // [6:6] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_lzstock_v1_market_proto_init() }
@@ -786,10 +912,11 @@ func file_lzstock_v1_market_proto_init() {
 	if File_lzstock_v1_market_proto != nil {
 		return
 	}
-	file_lzstock_v1_market_proto_msgTypes[3].OneofWrappers = []any{
+	file_lzstock_v1_market_proto_msgTypes[4].OneofWrappers = []any{
 		(*Event_Trade)(nil),
 		(*Event_Quote)(nil),
 		(*Event_Bar)(nil),
+		(*Event_Status)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -797,7 +924,7 @@ func file_lzstock_v1_market_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_lzstock_v1_market_proto_rawDesc), len(file_lzstock_v1_market_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
