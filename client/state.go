@@ -218,6 +218,9 @@ func UpdatedBars(symbols ...market.Symbol) []market.Topic { return topics(market
 // DailyBars gives the topics of symbols' day bars.
 func DailyBars(symbols ...market.Symbol) []market.Topic { return topics(market.DailyBars, symbols) }
 
+// Statuses gives the topics of symbols' trading statuses: halts and resumptions.
+func Statuses(symbols ...market.Symbol) []market.Topic { return topics(market.Statuses, symbols) }
+
 func topics(c market.Channel, symbols []market.Symbol) []market.Topic {
 	out := make([]market.Topic, len(symbols))
 	for i, s := range symbols {

@@ -55,6 +55,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	stream, err := pb.NewMarketMonitorClient(conn).StreamPrices(ctx, &pb.StreamPricesRequest{Topics: []*pb.Topics{
 		{Channel: pb.Channel_CHANNEL_TRADES, Symbols: symbols},
 		{Channel: pb.Channel_CHANNEL_QUOTES, Symbols: symbols},
+		{Channel: pb.Channel_CHANNEL_STATUSES, Symbols: symbols},
 	}})
 	if err != nil {
 		return err
@@ -89,6 +90,8 @@ func show(out io.Writer, e *market.Event) (err error) {
 		_, err = fmt.Fprintf(out, "%s %-10s trade %s × %s\n", at, e.Symbol, e.Trade.Price, e.Trade.Size)
 	case e.Quote != nil:
 		_, err = fmt.Fprintf(out, "%s %-10s quote %s / %s\n", at, e.Symbol, e.Quote.BidPrice, e.Quote.AskPrice)
+	case e.Status != nil:
+		_, err = fmt.Fprintf(out, "%s %-10s status %s: %s\n", at, e.Symbol, e.Status.Code, e.Status.Message)
 	}
 	return err
 }

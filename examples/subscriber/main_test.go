@@ -63,6 +63,7 @@ func TestPrintsPrices(t *testing.T) {
 	events := []market.Event{
 		{Channel: market.Trades, Symbol: "AAPL", Trade: &market.Trade{Price: 189_100_000_000, Size: 3 * market.Scale, Time: at}},
 		{Channel: market.Quotes, Symbol: "AAPL", Quote: &market.Quote{BidPrice: 189 * market.Scale, AskPrice: 190 * market.Scale, Time: at}},
+		{Channel: market.Statuses, Symbol: "AAPL", Status: &market.Status{Code: "H", Message: "Trading Halt", Time: at}},
 		{Channel: market.Trades, Symbol: "MSFT", Trade: &market.Trade{Price: market.Scale, Size: market.Scale, Time: at}},
 	}
 	if _, err := b.Publish(t.Context(), bus.Batch{Source: "test", Events: events}); err != nil {
@@ -70,10 +71,11 @@ func TestPrintsPrices(t *testing.T) {
 	}
 	address := start(t, b)
 	var out bytes.Buffer
-	if err := run(t.Context(), []string{"--grpc", address, "--count", "2", "AAPL"}, &out); err != nil {
+	if err := run(t.Context(), []string{"--grpc", address, "--count", "3", "AAPL"}, &out); err != nil {
 		t.Fatal(err)
 	}
-	want := "14:30:00.000 AAPL       trade 189.1 × 3\n14:30:00.000 AAPL       quote 189 / 190\n"
+	want := "14:30:00.000 AAPL       trade 189.1 × 3\n14:30:00.000 AAPL       quote 189 / 190\n" +
+		"14:30:00.000 AAPL       status H: Trading Halt\n"
 	if out.String() != want {
 		t.Errorf("printed %q, want %q", out.String(), want)
 	}

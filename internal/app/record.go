@@ -68,7 +68,7 @@ func Record(ctx context.Context, p Process, c RecordConfig) error {
 		}, close: func() error {
 			err := w.Close()
 			n := w.Counts()
-			return errors.Join(err, b.say("%s: %d events; %d too late for their place and %d bars left out\n", c.File, n.Written, n.Late, n.Bars))
+			return errors.Join(err, b.say("%s: %d events; %d too late for their place, %d bars and %d statuses left out\n", c.File, n.Written, n.Late, n.Bars, n.Statuses))
 		}})
 		return b.say("Recording to %s; stop with Ctrl-C\n", c.File)
 	})

@@ -20,7 +20,7 @@ type benchCmd struct {
 	Clients     int           `default:"0" help:"Sockets; 0 is the profile's number, or 100." placeholder:"N"`
 	Symbols     int           `default:"0" help:"Symbols of each client; 0 is 10, or all where there are fewer." placeholder:"N"`
 	Universe    string        `default:"sim" help:"Symbols to choose from: sim (the simulator's 30), sim:N, @FILE, or a list such as AAPL,MSFT." placeholder:"SYMBOLS"`
-	Channels    string        `default:"trades,quotes" help:"Channels of each symbol: some of trades, quotes, bars, updatedBars, dailyBars." placeholder:"LIST"`
+	Channels    string        `default:"trades,quotes" help:"Channels of each symbol: some of trades, quotes, bars, updatedBars, dailyBars, statuses." placeholder:"LIST"`
 	Delivery    string        `default:"adaptive" enum:"adaptive,every,latest" help:"How clients want their events: adaptive, every or latest." placeholder:"HOW"`
 	Interval    time.Duration `default:"0s" help:"Least time between two frames of a client, with --delivery latest." placeholder:"TIME"`
 	Duration    time.Duration `default:"0s" help:"Time at full load, 0 is 30s; with --profile the time of all of it, 0 is its own." placeholder:"TIME"`

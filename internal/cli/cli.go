@@ -40,7 +40,7 @@ type root struct {
 	Cluster  clusterCmd `cmd:"" help:"Run a whole cluster on this machine, for development: many processes, one command."`
 	Bus      busCmd     `cmd:"" help:"Run one server of the bus: NATS with JetStream, alone or in a cluster."`
 	Feed     feedCmd    `cmd:"" help:"Bring prices onto the bus, or record what it carries."`
-	Publish  publishCmd `cmd:"" help:"Publish trades and quotes from standard input through a monitor's Ingest service."`
+	Publish  publishCmd `cmd:"" help:"Publish trades, quotes and statuses from standard input through a monitor's Ingest service."`
 	Watch    watchCmd   `cmd:"" help:"Watch prices in the terminal."`
 	Key      keyCmd     `cmd:"" help:"Make, list or revoke API keys."`
 	Session  sessionCmd `cmd:"" help:"List clients' sessions, or revoke a user."`

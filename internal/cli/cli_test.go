@@ -61,7 +61,7 @@ func TestExitCodesAndErrors(t *testing.T) {
 		{name: "bad variable", environ: []string{"LZSTOCK_MAX_SYMBOLS=many"}, args: []string{"config", "print"}, code: 2, stderr: "environment variable LZSTOCK_MAX_SYMBOLS: "},
 		{name: "bad enum in a variable", environ: []string{"LZSTOCK_LOG_FORMAT=xml"}, args: []string{"version"}, code: 2, stderr: "LZSTOCK_LOG_FORMAT: must be one of auto, text, json"},
 		{name: "list in a variable", environ: []string{"LZSTOCK_CHANNELS=bars,quotes"}, args: []string{"config", "print", "watch", "AAPL"}, stdout: "channels: [bars, quotes] # environment variable LZSTOCK_CHANNELS"},
-		{name: "bad list in a variable", environ: []string{"LZSTOCK_CHANNELS=bars,quote"}, args: []string{"watch", "AAPL"}, code: 2, stderr: `LZSTOCK_CHANNELS: must be one of trades, quotes, bars, updatedBars, dailyBars but got "quote"`},
+		{name: "bad list in a variable", environ: []string{"LZSTOCK_CHANNELS=bars,quote"}, args: []string{"watch", "AAPL"}, code: 2, stderr: `LZSTOCK_CHANNELS: must be one of trades, quotes, bars, updatedBars, dailyBars, statuses but got "quote"`},
 		{name: "bad list", args: []string{"watch", "--channels", "tick", "AAPL"}, code: 2, stderr: `but got "tick"`},
 		{name: "nothing to watch", args: []string{"watch"}, code: 2, stderr: "no symbols: name some"},
 		{name: "bad symbol", args: []string{"watch", "AA PL"}, code: 1, stderr: "lzstock: watch: "},

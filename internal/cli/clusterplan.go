@@ -82,6 +82,7 @@ func feedArgs(s *feed.Source) []string {
 		return []string{
 			"feed", "sim", "--seed", strconv.FormatUint(s.Sim.Seed, 10),
 			"--symbols", strconv.Itoa(s.Sim.Symbols), "--rate", strconv.Itoa(s.Sim.Rate),
+			"--halts", strconv.Itoa(s.Sim.HaltsAnHour()),
 		}
 	}
 	t := s.Tape

@@ -47,6 +47,7 @@ type feedSimCmd struct {
 	Seed    uint64 `default:"0" help:"Chooses the course of events." placeholder:"N"`
 	Symbols int    `default:"30" help:"How many instruments: 30 well-known ones first." placeholder:"N"`
 	Rate    int    `default:"200" help:"Events a second, in all." placeholder:"N"`
+	Halts   int    `default:"30" help:"Trading halts that come up an hour, in all; 0 for none." placeholder:"N"`
 	adminFlags
 	externalBus
 }
@@ -58,13 +59,18 @@ func (feedSimCmd) Help() string {
     lzstock feed sim --nats nats://127.0.0.1:4222
     lzstock feed sim --seed 7 --symbols 500 --rate 20000
 
-Simulated events carry the venue code SIM.`
+Simulated trades and quotes carry the venue code SIM. An instrument that halts says so
+with a status, and sends nothing for 15 to 75 s; some never halt.`
 }
 
 // Run plays a simulated market.
 func (c feedSimCmd) Run(p *process) error {
+	halts := c.Halts
+	if halts == 0 {
+		halts = sim.NoHalts
+	}
 	return app.Feed(p.ctx, p.app(), app.FeedConfig{
-		Source: feed.Source{Sim: &sim.Options{Seed: c.Seed, Symbols: c.Symbols, Rate: c.Rate}},
+		Source: feed.Source{Sim: &sim.Options{Seed: c.Seed, Symbols: c.Symbols, Rate: c.Rate, Halts: halts}},
 		Admin:  c.Admin, Bus: c.bus(),
 	})
 }
@@ -84,7 +90,8 @@ func (feedRecordCmd) Help() string {
     lzstock feed record today.csv.gz --nats nats://127.0.0.1:4222
     lzstock feed record hour.csv.gz --for 1h
 
-Bars are left out: whoever replays the trades derives the same ones again.`
+Bars are left out: whoever replays the trades derives the same ones again. So are trading
+statuses: a tape holds trades and quotes.`
 }
 
 // Run records a tape.

@@ -13,7 +13,7 @@ import (
 // grantFlags say what a key or a token lets its user see. They belong to one key:
 // variables and files, which are a gateway's, do not set them.
 type grantFlags struct {
-	Channels    []string      `cmdline:"" help:"Only these channels: some of trades, quotes, bars, updatedBars, dailyBars." placeholder:"CHANNEL,..." sep:"none"`
+	Channels    []string      `cmdline:"" help:"Only these channels: some of trades, quotes, bars, updatedBars, dailyBars, statuses." placeholder:"CHANNEL,..." sep:"none"`
 	Symbols     []string      `cmdline:"" help:"Only these symbols, such as AAPL or, for all that begin so, BTC*." placeholder:"SYMBOL,..." sep:"none"`
 	Delay       time.Duration `cmdline:"" help:"How old events are before they are shown." placeholder:"TIME"`
 	MaxSymbols  int           `cmdline:"" help:"Symbols of one socket, in place of the gateway's limit." placeholder:"N"`

@@ -21,7 +21,7 @@ type publishCmd struct {
 
 // Help is shown behind the flags.
 func (publishCmd) Help() string {
-	return `CSV has a tape's columns: ts_ns,symbol,type,price,size,bid,bid_size,ask,ask_size. JSON lines are the protocol's trades and quotes.
+	return `CSV has a tape's columns: ts_ns,symbol,type,price,size,bid,bid_size,ask,ask_size. JSON lines are the protocol's trades, quotes and statuses.
 
 Examples:
 

@@ -13,7 +13,7 @@ type upCmd struct {
 	edgeFlags
 	adminFlags
 	Grpc        string        `default:"auto" help:"Where publishers and other services reach the monitor by gRPC; auto is 127.0.0.1:7000 or, where that is taken, a free port." placeholder:"ADDR"`
-	Source      source        `default:"sim" help:"Where prices come from: sim, sim?seed=1&symbols=100&rate=2000, tape:FILE?speed=60&loop=true, or none to publish them yourself." placeholder:"SOURCE"`
+	Source      source        `default:"sim" help:"Where prices come from: sim, sim?seed=1&symbols=100&rate=2000&halts=60, tape:FILE?speed=60&loop=true, or none to publish them yourself." placeholder:"SOURCE"`
 	DrainGrace  time.Duration `default:"0s" help:"From a stop signal, or lzstock drain, to the first client that is told to move." placeholder:"TIME"`
 	DrainWindow time.Duration `default:"0s" help:"In which all sockets end then, one after the other; 0 ends them all at once, without notice." placeholder:"TIME"`
 	Nats        string        `group:"Bus:" help:"External NATS servers with JetStream, separated by commas; without, the bus runs in this process." placeholder:"URL"`

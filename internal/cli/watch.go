@@ -19,7 +19,7 @@ import (
 type watchCmd struct {
 	Symbols  []string `arg:"" help:"What to watch, such as AAPL or BTC/USD; '*' is everything. A terminal can begin with none." name:"symbol" optional:""`
 	URL      []string `default:"ws://127.0.0.1:8080/v1/stream" help:"The gateway's native endpoint; several, or a comma list: the others take over where one fails." name:"url" placeholder:"URL" sep:"none"`
-	Channels []string `default:"trades,quotes,dailyBars" enum:"trades,quotes,bars,updatedBars,dailyBars" help:"Kinds of events: trades, quotes, bars, updatedBars, dailyBars." placeholder:"CHANNEL"`
+	Channels []string `default:"trades,quotes,dailyBars,statuses" enum:"trades,quotes,bars,updatedBars,dailyBars,statuses" help:"Kinds of events: trades, quotes, bars, updatedBars, dailyBars, statuses." placeholder:"CHANNEL"`
 	JSON     bool     `help:"One JSON object a line, in the protocol's shape." name:"json"`
 	NoColor  bool     `help:"No colours; NO_COLOR does the same."`
 	Msgpack  bool     `help:"Speak MessagePack with the gateway, in place of JSON."`
@@ -31,7 +31,7 @@ type watchCmd struct {
 
 // Help is shown behind the flags.
 func (watchCmd) Help() string {
-	return `On a terminal it shows a table: a and d add and remove symbols, s and r sort, enter shows a symbol's day, minutes and trades, ? all
+	return `On a terminal it shows a table, where a halted symbol is marked: a and d add and remove symbols, s and r sort, enter shows a symbol's day, minutes and trades, ? all
 keys. Elsewhere, or with --json, it writes one line an event. It reconnects by itself and goes on where it was; where that cannot be, it
 says what is missing.
 

@@ -200,10 +200,13 @@ func move(e *market.Event, by time.Duration) error {
 	if at.Year() > 2200 {
 		return errors.New("its time has passed the year 2200: start the feed again")
 	}
-	if e.Trade != nil {
+	switch {
+	case e.Trade != nil:
 		e.Trade.Time = at
-	} else {
+	case e.Quote != nil:
 		e.Quote.Time = at
+	default:
+		return fmt.Errorf("event of %s: a tape holds trades and quotes only", e.Topic())
 	}
 	return nil
 }

@@ -82,13 +82,13 @@ type Source struct {
 // The keys of a source in text.
 const (
 	keySpeed, keyLoop, keyOffset, keySkipBad = "speed", "loop", "offset", "skip_bad"
-	keySeed, keySymbols, keyRate             = "seed", "symbols", "rate"
+	keySeed, keySymbols, keyRate, keyHalts   = "seed", "symbols", "rate", "halts"
 )
 
 // ParseSource reads a source as people write it:
 //
 //	sim
-//	sim?seed=1&symbols=100&rate=2000
+//	sim?seed=1&symbols=100&rate=2000&halts=60
 //	tape:FILE
 //	tape:FILE?speed=60&loop=true&offset=5m&skip_bad=true
 //
@@ -113,7 +113,7 @@ func parseSource(text string) (Source, error) {
 	kind, file, colon := strings.Cut(head, ":")
 	switch {
 	case kind == "sim" && colon:
-		return Source{}, errors.New(`nothing may follow "sim" but options: want sim?seed=1&symbols=100&rate=2000`)
+		return Source{}, errors.New(`nothing may follow "sim" but options: want sim?seed=1&symbols=100&rate=2000&halts=60`)
 	case kind == "sim":
 		return parseSim(options)
 	case kind == "tape" && file == "":
@@ -128,7 +128,7 @@ func parseSource(text string) (Source, error) {
 
 func parseSim(text string) (Source, error) {
 	opts := &sim.Options{}
-	err := eachOption(text, []string{keySeed, keySymbols, keyRate}, func(key, value string) error {
+	err := eachOption(text, []string{keySeed, keySymbols, keyRate, keyHalts}, func(key, value string) error {
 		if key == keySeed {
 			v, err := strconv.ParseUint(value, 10, 64)
 			if err != nil {
@@ -137,15 +137,20 @@ func parseSim(text string) (Source, error) {
 			opts.Seed = v
 			return nil
 		}
-		into, most := &opts.Symbols, sim.MaxSymbols
-		if key == keyRate {
+		into, least, most := &opts.Symbols, 1, sim.MaxSymbols
+		switch key {
+		case keyRate:
 			into, most = &opts.Rate, sim.MaxRate
+		case keyHalts:
+			into, least, most = &opts.Halts, 0, sim.MaxHalts
 		}
 		v, err := strconv.Atoi(value)
-		if err != nil || v < 1 || v > most {
-			return fmt.Errorf("%s is %q: want a whole number from 1 to %d", key, value, most)
+		if err != nil || v < least || v > most {
+			return fmt.Errorf("%s is %q: want a whole number from %d to %d", key, value, least, most)
 		}
-		*into = v
+		if *into = v; v == 0 {
+			*into = sim.NoHalts
+		}
 		return nil
 	})
 	return Source{Sim: opts}, err
@@ -261,6 +266,7 @@ func (s Source) String() string {
 		add(s.Sim.Seed != 0, keySeed, strconv.FormatUint(s.Sim.Seed, 10))
 		add(s.Sim.Symbols != 0, keySymbols, strconv.Itoa(s.Sim.Symbols))
 		add(s.Sim.Rate != 0, keyRate, strconv.Itoa(s.Sim.Rate))
+		add(s.Sim.Halts != 0, keyHalts, strconv.Itoa(s.Sim.HaltsAnHour()))
 	case s.Tape != nil:
 		text += ":" + s.Tape.File
 		add(s.Tape.Speed != 0, keySpeed, s.Tape.Speed.String())

@@ -15,6 +15,8 @@ func TestParseSource(t *testing.T) {
 	for text, want := range map[string]feed.Source{
 		"sim":                              {Sim: &sim.Options{}},
 		"sim?seed=1&symbols=100&rate=2000": {Sim: &sim.Options{Seed: 1, Symbols: 100, Rate: 2000}},
+		"sim?halts=60":                     {Sim: &sim.Options{Halts: 60}},
+		"sim?halts=0":                      {Sim: &sim.Options{Halts: sim.NoHalts}},
 		"tape:a.csv":                       {Tape: &feed.Tape{File: "a.csv"}},
 		"tape:-?speed=2":                   {Tape: &feed.Tape{File: "-", Speed: 2}},
 		"tape:../x/us-equities.csv.gz?speed=60&loop=true": {
@@ -46,10 +48,12 @@ func TestParseSourceRefusesAndSaysWhatWouldBeRight(t *testing.T) {
 		"tape:":                     "the file is missing",
 		"sim:x":                     "nothing may follow",
 		"sim?":                      "nothing follows",
-		"sim?sede=1":                `unknown option "sede" (did you mean "seed"?): want seed, symbols, rate`,
+		"sim?sede=1":                `unknown option "sede" (did you mean "seed"?): want seed, symbols, rate, halts`,
 		"sim?speed=1":               `unknown option "speed"`,
 		"sim?seed=-1":               "seed is \"-1\": want a whole number",
 		"sim?rate=0":                "rate is \"0\": want a whole number from 1 to 1000000",
+		"sim?halts=-1":              "halts is \"-1\": want a whole number from 0 to 3600",
+		"sim?halts=3601":            "want a whole number from 0 to 3600",
 		"sim?symbols=many":          "symbols is \"many\"",
 		"sim?seed=1&seed=2":         "given twice",
 		"sim?seed":                  "has no value: want seed=VALUE",

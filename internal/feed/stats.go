@@ -13,6 +13,7 @@ import (
 // Stats says what a Feed has done.
 type Stats struct {
 	Trades, Quotes uint64        // given to the publisher
+	Statuses       uint64        // likewise
 	Rate           float64       // events a second, over the last second or so
 	Elapsed        time.Duration // since Run began
 	EventTime      time.Time     // of the last event
@@ -23,8 +24,8 @@ type Stats struct {
 	Mended         uint64        // numbers with a float's artefact
 }
 
-// Events gives trades and quotes together.
-func (s Stats) Events() uint64 { return s.Trades + s.Quotes }
+// Events gives all that was given to the publisher.
+func (s Stats) Events() uint64 { return s.Trades + s.Quotes + s.Statuses }
 
 // String gives a line for people who watch the progress.
 func (s Stats) String() string {
@@ -58,17 +59,21 @@ func (m *meter) begin(now time.Time) {
 }
 
 func (m *meter) played(now time.Time, events []market.Event, at, lag time.Duration) {
-	trades := uint64(0)
+	var trades, statuses uint64
 	for i := range events {
-		if events[i].Trade != nil {
+		switch {
+		case events[i].Trade != nil:
 			trades++
+		case events[i].Status != nil:
+			statuses++
 		}
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := &m.stats
 	s.Trades += trades
-	s.Quotes += uint64(len(events)) - trades
+	s.Statuses += statuses
+	s.Quotes += uint64(len(events)) - trades - statuses
 	s.EventTime = events[len(events)-1].Time()
 	s.Position, s.Lag = at, lag
 	if past := now.Sub(m.since); past >= time.Second {

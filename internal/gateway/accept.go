@@ -123,7 +123,7 @@ func (g *Gateway) examine(r *http.Request, format wire.Format) (*dialog, *proble
 	if !first.Since.IsZero() && len(first.Topics) == 0 && !r.URL.Query().Has("session_id") {
 		return nil, &problem{
 			Status: http.StatusBadRequest, cause: "bad-query",
-			Detail: "since needs to know what to resume: name trades, quotes, bars, updatedBars or dailyBars, or send since with subscribe",
+			Detail: "since needs to know what to resume: name trades, quotes, bars, updatedBars, dailyBars or statuses, or send since with subscribe",
 		}
 	}
 	d := g.newDialog(format, first)

@@ -25,6 +25,7 @@ type sessionBody struct {
 	Bars        []string `json:"bars"`
 	UpdatedBars []string `json:"updatedBars"`
 	DailyBars   []string `json:"dailyBars"`
+	Statuses    []string `json:"statuses"`
 	Delivery    string   `json:"delivery"`
 	Interval    *uint64  `json:"interval_ms"`
 	Heartbeat   *uint64  `json:"hb_ms"`
@@ -63,6 +64,7 @@ func (b *sessionBody) command() (wire.Command, error) {
 	q := url.Values{}
 	for name, list := range map[string][]string{
 		"trades": b.Trades, "quotes": b.Quotes, "bars": b.Bars, "updatedBars": b.UpdatedBars, "dailyBars": b.DailyBars,
+		"statuses": b.Statuses,
 	} {
 		if len(list) > 0 {
 			q.Set(name, strings.Join(list, ","))
@@ -118,6 +120,7 @@ type sessionView struct {
 	Bars        []market.Symbol `json:"bars,omitempty"`
 	UpdatedBars []market.Symbol `json:"updatedBars,omitempty"`
 	DailyBars   []market.Symbol `json:"dailyBars,omitempty"`
+	Statuses    []market.Symbol `json:"statuses,omitempty"`
 }
 
 type sessionLimits struct {
@@ -146,7 +149,7 @@ func view(s *session.Session) sessionView {
 	}
 	lists := map[market.Channel]*[]market.Symbol{
 		market.Trades: &v.Trades, market.Quotes: &v.Quotes, market.Bars: &v.Bars,
-		market.UpdatedBars: &v.UpdatedBars, market.DailyBars: &v.DailyBars,
+		market.UpdatedBars: &v.UpdatedBars, market.DailyBars: &v.DailyBars, market.Statuses: &v.Statuses,
 	}
 	for _, t := range s.Request.Topics {
 		*lists[t.Channel] = append(*lists[t.Channel], t.Symbol)

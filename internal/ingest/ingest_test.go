@@ -205,6 +205,13 @@ func trade(price int64) *pb.Event {
 	}
 }
 
+func halt(code string) *pb.Event {
+	return &pb.Event{
+		Channel: pb.Channel_CHANNEL_STATUSES, Symbol: "AAPL",
+		Payload: &pb.Event_Status{Status: &pb.Status{Code: code, Time: epoch * 1_000_000}},
+	}
+}
+
 func trades(n int) (list []*pb.Event) {
 	for i := range n {
 		list = append(list, trade(int64(i)))
@@ -272,15 +279,19 @@ func TestBadEventsAreRefusedOneByOne(t *testing.T) {
 	noPayload.Payload = nil
 	early.GetTrade().Time = -1
 	coded.GetTrade().Conditions = []string{"@", strings.Repeat("x", 17)}
+	wordy, codeless := halt("H"), halt("")
+	wordy.GetStatus().ReasonMessage = strings.Repeat("x", 257)
 	many := trade(1)
 	many.GetTrade().Conditions = make([]string, 17)
 	send(t, st, &pb.PublishRequest{Publisher: "p", Number: 1, Events: []*pb.Event{
 		trade(1), bar, badSymbol, trade(2), noPayload, early, coded, many, {}, trade(3),
+		wordy, codeless, halt(strings.Repeat("H", 17)),
 	}})
 	got := receive(t, st)
 	reasons := map[uint32]string{
-		1: "bars are made from trades here", 2: "bad symbol", 4: "exactly one of trade, quote and bar",
+		1: "bars are made from trades here", 2: "bad symbol", 4: "exactly one of trade, quote, bar and status",
 		5: "is not between 1970 and 2200", 6: "17 bytes long: want at most 16", 7: "17 conditions: want at most 16", 8: "CHANNEL_UNSPECIFIED",
+		10: "257 bytes long: want at most 256", 11: "a status needs a code", 12: "17 bytes long: want at most 16",
 	}
 	if len(got.GetRefused()) != len(reasons) {
 		t.Errorf("refused: %v", got.GetRefused())
@@ -297,8 +308,8 @@ func TestBadEventsAreRefusedOneByOne(t *testing.T) {
 	if all := receive(t, st); all.GetFirst() != nil || all.GetLast() != nil || all.GetDuplicate() || len(all.GetRefused()) != 1 {
 		t.Errorf("a batch of bars alone: %v", all)
 	}
-	if got := srv.metric("lzstock_ingest_refused_events_total"); got != 8 {
-		t.Errorf("the metric counts %v refused, want 8", got)
+	if got := srv.metric("lzstock_ingest_refused_events_total"); got != 11 {
+		t.Errorf("the metric counts %v refused, want 11", got)
 	}
 }
 

@@ -23,6 +23,7 @@ const (
 	maxName       = 32   // bytes of a publisher's name
 	maxCode       = 16   // bytes of a venue, condition or tape code
 	maxConditions = 16
+	maxMessage    = 256 // bytes of each of a status's messages
 )
 
 // publishing is one publisher's stream.
@@ -117,7 +118,7 @@ func short(s string) string {
 // give.
 func event(m *pb.Event) (market.Event, error) {
 	if c := market.Channel(m.GetChannel()); c.IsBar() || m.GetBar() != nil {
-		return market.Event{}, errors.New("bars are made from trades here: send trades and quotes only")
+		return market.Event{}, errors.New("bars are made from trades here: send trades, quotes and statuses only")
 	}
 	e, err := marketpb.FromEvent(m)
 	if err != nil {
@@ -129,11 +130,22 @@ func event(m *pb.Event) (market.Event, error) {
 		err = checkCodes(e.Trade.Conditions, e.Trade.Exchange, e.Trade.Tape)
 	case e.Quote != nil:
 		err = checkCodes(e.Quote.Conditions, e.Quote.BidExchange, e.Quote.AskExchange, e.Quote.Tape)
+	case e.Status != nil:
+		err = checkStatus(e.Status)
 	}
 	if err != nil {
 		return market.Event{}, fmt.Errorf("event of %s: %w", e.Topic(), err)
 	}
 	return e, nil
+}
+
+func checkStatus(s *market.Status) error {
+	for _, text := range [...]string{s.Message, s.ReasonMessage} {
+		if len(text) > maxMessage {
+			return fmt.Errorf("message %q is %d bytes long: want at most %d", short(text), len(text), maxMessage)
+		}
+	}
+	return checkCodes(nil, s.Code, s.ReasonCode, s.Tape)
 }
 
 // checkCodes keeps what is stored small, so that any 256 events fit into one

@@ -22,7 +22,8 @@ const (
 	// so is the order of time.
 	CSV Format = "csv"
 	// JSONL is an object a line, or an array of them, in the shapes of the client
-	// protocol: {"T":"t","S":"AAPL","p":126.55,"s":1,"t":"2026-01-05T14:30:00Z"}.
+	// protocol: {"T":"t","S":"AAPL","p":126.55,"s":1,"t":"2026-01-05T14:30:00Z"},
+	// {"T":"s","S":"AAPL","sc":"H","sm":"Trading Halt","t":"2026-01-05T14:30:01Z"}.
 	// Fields of other names are ignored.
 	JSONL Format = "jsonl"
 )
@@ -126,8 +127,17 @@ func (d *decoder) object(text []byte) (market.Event, error) {
 			d.price(o, "ap", &q.AskPrice, false), d.size(o, "as", &q.AskSize, ask),
 			o.read("bx", &q.BidExchange), o.read("ax", &q.AskExchange), o.read("c", &q.Conditions), o.read("z", &q.Tape),
 		)
+	case "s":
+		s := &market.Status{Time: when}
+		e.Channel, e.Status = market.Statuses, s
+		err = errors.Join(
+			o.read("sc", &s.Code), o.read("sm", &s.Message), o.read("rc", &s.ReasonCode), o.read("rm", &s.ReasonMessage), o.read("z", &s.Tape),
+		)
+		if err == nil && s.Code == "" {
+			err = errors.New(`sc is missing: a status needs a code, such as "H" for a halt and "T" for trading again`)
+		}
 	default:
-		return market.Event{}, fmt.Errorf(`type T is %q: want "t" for a trade or "q" for a quote`, kind)
+		return market.Event{}, fmt.Errorf(`type T is %q: want "t" for a trade, "q" for a quote or "s" for a status`, kind)
 	}
 	if err == nil {
 		err = e.Validate()

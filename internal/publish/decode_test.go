@@ -14,7 +14,7 @@ func TestDecodeRefusesAndSaysWhy(t *testing.T) {
 		`{`:          "it is no JSON object",
 		`[{"T":"t"}`: "it is no JSON object",
 		`[1]`:        "it is no JSON object",
-		`{"T":"b","S":"A","t":"2021-02-22T15:51:44Z"}`:                        `T is "b": want "t" for a trade or "q" for a quote`,
+		`{"T":"b","S":"A","t":"2021-02-22T15:51:44Z"}`:                        `T is "b": want "t" for a trade, "q" for a quote or "s" for a status`,
 		`{"S":"A","t":"2021-02-22T15:51:44Z"}`:                                `T is "": want`,
 		`{"T":"t","S":"A","p":1,"s":1}`:                                       `t is "": want a time such as`,
 		`{"T":"t","S":"A","p":1,"s":1,"t":"noon"}`:                            `t is "noon"`,
@@ -29,6 +29,9 @@ func TestDecodeRefusesAndSaysWhy(t *testing.T) {
 		`{"T":"t","S":"A","p":1,"s":1,"t":"1921-02-22T15:51:44Z"}`:            "is not between 1970 and 2200",
 		`{"T":"q","S":"A","t":"2021-02-22T15:51:44Z"}`:                        "bp and ap are missing",
 		`{"T":"q","S":"A","bp":1,"t":"2021-02-22T15:51:44Z"}`:                 "bs is missing",
+		`{"T":"s","S":"A","sm":"Trading Halt","t":"2021-02-22T15:51:44Z"}`:    `sc is missing: a status needs a code, such as "H"`,
+		`{"T":"s","S":"A","sc":4,"t":"2021-02-22T15:51:44Z"}`:                 "sc: ",
+		`{"T":"s","S":"A","sc":"H"}`:                                          `t is "": want a time`,
 	} {
 		d := decoder{format: Auto}
 		var got []error
@@ -44,6 +47,7 @@ func TestDecodeRefusesAndSaysWhy(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"T":"t","S":"AAPL","i":1,"x":"D","p":126.55,"s":1,"t":"2021-02-22T15:51:44.208Z","c":["@"],"z":"C"}`))
 	f.Add([]byte(`[{"T":"q","S":"A","bp":1,"bs":1,"ap":2e0,"as":null,"t":"2021-02-22T15:51:44Z"}]`))
+	f.Add([]byte(`{"T":"s","S":"A","sc":"H","sm":"Trading Halt","rc":"T12","rm":null,"t":"2021-02-22T15:51:44Z","z":"C"}`))
 	f.Add([]byte("1571664575573162915,SRTY,trade,22.68,622,,,,"))
 	f.Fuzz(func(t *testing.T, line []byte) {
 		d := decoder{format: Auto}

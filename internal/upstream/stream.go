@@ -241,7 +241,7 @@ func (c *Client) sync(ctx context.Context, s *session) {
 func (c *Client) want() {
 	fresh := c.interest.take()
 	for _, t := range fresh {
-		if t.Channel < market.Trades || t.Channel > market.DailyBars || (t.Symbol != market.AllSymbols && t.Symbol.Validate() != nil) {
+		if t.Channel < market.Trades || int(t.Channel) >= market.NumChannels || (t.Symbol != market.AllSymbols && t.Symbol.Validate() != nil) {
 			// One bad topic would have the monitor refuse all.
 			c.logger.Error("a topic that cannot exist was acquired", slog.String("topic", t.String()))
 			continue

@@ -40,8 +40,9 @@ type row struct {
 	spark       []market.Price
 	sparked     time.Time // the second of the last point
 	trades      []market.Trade
-	bars        []market.Bar // by time
-	seen        time.Time    // when its last event came
+	bars        []market.Bar   // by time
+	seen        time.Time      // when its last event came
+	halt        *market.Status // why it is not traded; nil where it is, or nobody said
 	simulated   bool
 	hasLast     bool
 }
@@ -89,7 +90,16 @@ func (b *board) event(e *client.Event, now time.Time) {
 		return
 	}
 	r := b.row(e.Symbol)
+	b.dirty = true
 	switch {
+	case e.Status != nil:
+		switch e.Status.Trading() {
+		case market.TradingHalted:
+			r.halt = e.Status
+		case market.TradingResumed:
+			r.halt = nil
+		}
+		return // it is no price: the age goes on
 	case e.Trade != nil:
 		r.price(e.Trade.Price, e.Trade.Time)
 		r.trades = last(append(r.trades, *e.Trade), keptTrades)
@@ -100,7 +110,6 @@ func (b *board) event(e *client.Event, now time.Time) {
 	}
 	r.simulated = r.simulated || simulated(&e.Event)
 	r.seen = now
-	b.dirty = true
 }
 
 // tick begins a new second of counting where one is over.
@@ -163,8 +172,13 @@ func last[T any](s []T, n int) []T {
 
 func (b *board) state(s client.State, _ time.Time) { b.conn, b.dirty = s, true }
 
-func (b *board) gap(client.Gap, time.Time) {
+func (b *board) gap(g client.Gap, _ time.Time) {
 	b.gaps++
+	if g.Reason == client.Renumbered { // a new feed, which says anew who is halted
+		for _, r := range b.rows {
+			r.halt = nil
+		}
+	}
 	b.dirty = true
 }
 

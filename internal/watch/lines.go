@@ -1,10 +1,13 @@
 package watch
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/lzstock/lzstock/client"
 	"github.com/lzstock/lzstock/internal/wire"
@@ -62,6 +65,8 @@ func (l *lines) event(e *client.Event, now time.Time) {
 		r := e.Bar
 		word := map[market.Channel]string{market.Bars: "bar", market.UpdatedBars: "updated bar", market.DailyBars: "day"}[e.Channel]
 		b = fmt.Appendf(b, "%s %s %s %s %s volume %s", word, r.Open, r.High, r.Low, r.Close, r.Volume)
+	case e.Status != nil:
+		b = append(b, statusText(e.Status)...)
 	}
 	if e.Snapshot {
 		b = append(b, "  snapshot"...)
@@ -76,6 +81,25 @@ func (l *lines) event(e *client.Event, now time.Time) {
 		b = append(b, "  simulated"...)
 	}
 	l.buf = append(b, '\n')
+}
+
+// statusText gives a status in words, such as "halted: Trading Halt, T12 Trading
+// Halted; For information requested by NASDAQ".
+func statusText(s *market.Status) string {
+	text := "status"
+	if t := s.Trading(); t != 0 {
+		text = t.String()
+	}
+	text += ": " + cmp.Or(s.Message, s.Code)
+	if why := strings.TrimSpace(s.ReasonCode + " " + s.ReasonMessage); why != "" {
+		text += ", " + why
+	}
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) { // a publisher's words command no terminal
+			return r
+		}
+		return -1
+	}, text)
 }
 
 func simulated(e *market.Event) bool {

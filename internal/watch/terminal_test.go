@@ -130,6 +130,47 @@ func TestTable(t *testing.T) {
 	}
 }
 
+// A halted symbol says so until it is traded again, also before its first price.
+func TestHaltsAreMarked(t *testing.T) {
+	term := stand(Config{URL: "ws://gw", Symbols: []market.Symbol{"AAPL", "MSFT"}})
+	term.width = 160
+	b := term.board
+	feed := func(e market.Event, at time.Time) { b.event(&client.Event{Event: e}, at) }
+	b.state(live(), noon)
+	line := func(s market.Symbol) string {
+		for l := range strings.Lines(term.drawn(noon.Add(10 * time.Second))) {
+			if l = strings.TrimSpace(l); strings.HasPrefix(l, string(s)) {
+				return l
+			}
+		}
+		return ""
+	}
+	const halted = "halted: Trading Halt, LUDP Volatility Trading Pause"
+	feed(quote("AAPL", "190.2", "190.3"), noon)
+	feed(status(4, "AAPL", "H", "Trading Halt", "Volatility Trading Pause"), noon.Add(5*time.Second))
+	feed(status(4, "MSFT", "H", "Trading Halt", "Volatility Trading Pause"), noon.Add(5*time.Second))
+	feed(status(4, "MSFT", "5", "Price Indication", ""), noon.Add(6*time.Second)) // which says nothing about the halt
+	if got := line("AAPL"); !strings.HasSuffix(got, "10s  "+halted) {
+		t.Errorf("a halt is shown as %q, want the age of the quote and %q", got, halted)
+	}
+	if got := line("MSFT"); !strings.HasSuffix(got, halted) {
+		t.Errorf("a halt without a price is shown as %q", got)
+	}
+	b.state(client.State{Phase: client.Connected, Feed: market.Feed{State: market.FeedStale, Since: noon}}, noon)
+	if got := line("AAPL"); !strings.HasSuffix(got, "stale, last "+halted) {
+		t.Errorf("a halt of a stale feed is shown as %q", got)
+	}
+	b.state(live(), noon)
+	feed(status(4, "AAPL", "T", "Trading Resumption", ""), noon.Add(7*time.Second))
+	if got := line("AAPL"); strings.Contains(got, "halted") || !strings.HasSuffix(got, "simulated") {
+		t.Errorf("after the resumption: %q", got)
+	}
+	b.gap(client.Gap{Reason: client.Renumbered}, noon)
+	if got := line("MSFT"); !strings.HasSuffix(got, "no price yet") {
+		t.Errorf("a halt of the feed before: %q", got)
+	}
+}
+
 func TestColours(t *testing.T) {
 	for _, wanted := range []bool{true, false} {
 		term := stand(Config{URL: "ws://gw", Color: wanted, Symbols: []market.Symbol{"A"}})

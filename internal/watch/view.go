@@ -231,18 +231,28 @@ func (v *screen) cells(b *board, s market.Symbol, now time.Time, selected bool) 
 	if r.day != nil {
 		cells[10].text = thousands(r.day.Volume.String())
 	}
-	if r.seen.IsZero() {
-		cells[12].text, cells[12].style = "no price yet", dim
-		return cells
+	if !r.seen.IsZero() {
+		cells[11].text = age(now.Sub(r.seen))
 	}
-	cells[11].text = age(now.Sub(r.seen))
-	switch {
-	case !b.current():
-		cells[12].text, cells[12].style = "stale", yellow
-	case r.simulated:
-		cells[12].text, cells[12].style = "simulated", dim
-	}
+	cells[12].text, cells[12].style = b.mark(r)
 	return cells
+}
+
+// mark gives what there is to say of a symbol's prices.
+func (b *board) mark(r *row) (string, style) {
+	switch {
+	case r.halt != nil && !b.current(): // it may have been traded again since
+		return "stale, last " + statusText(r.halt), yellow
+	case r.halt != nil:
+		return statusText(r.halt), red
+	case r.seen.IsZero():
+		return "no price yet", dim
+	case !b.current():
+		return "stale", yellow
+	case r.simulated:
+		return "simulated", dim
+	}
+	return "", plain
 }
 
 // pick gives the colour, unless the line is dimmed.

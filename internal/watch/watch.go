@@ -28,7 +28,7 @@ type Config struct {
 	URL                string   // of a gateway's native endpoint
 	URLs               []string // of further gateways of the same feed
 	Symbols            []market.Symbol
-	Channels           []market.Channel // none means trades, quotes and daily bars
+	Channels           []market.Channel // none means trades, quotes, daily bars and statuses
 	Key, Secret, Token string
 	MsgPack            bool
 	TLS                *tls.Config // for wss; nil trusts whom the system trusts
@@ -110,7 +110,7 @@ var errEnded = errors.New("the client was ended")
 func (c *Config) wanted() (*wanted, error) {
 	channels := c.Channels
 	if len(channels) == 0 {
-		channels = []market.Channel{market.Trades, market.Quotes, market.DailyBars}
+		channels = []market.Channel{market.Trades, market.Quotes, market.DailyBars, market.Statuses}
 	}
 	if len(c.Symbols) == 0 && !c.interactive() {
 		return nil, ErrNoSymbols

@@ -137,6 +137,12 @@ func day(s market.Symbol, volume string) market.Event {
 	return market.Event{Seq: 3, Channel: market.DailyBars, Symbol: s, Bar: &market.Bar{Close: price("1"), Volume: market.Size(price(volume)), Time: noon}}
 }
 
+func status(q market.Seq, s market.Symbol, code, text, reason string) market.Event {
+	return market.Event{Seq: q, Channel: market.Statuses, Symbol: s, Status: &market.Status{
+		Code: code, Message: text, ReasonCode: "LUDP", ReasonMessage: reason, Time: noon,
+	}}
+}
+
 // start runs a watch; stop ends it and gives its error.
 func start(t *testing.T, cfg Config, out io.Writer) (stop func() error) {
 	t.Helper()
@@ -160,7 +166,9 @@ func TestPlainLines(t *testing.T) {
 			if n > 1 {
 				return hold(conn)
 			}
-			if err := data(conn, trade("AAPL", "126.55", "1"), merged, day("AAPL", "12")); err != nil {
+			if err := data(conn, trade("AAPL", "126.55", "1"), merged, day("AAPL", "12"),
+				status(4, "AAPL", "H", "Trading Halt", "Volatility\x1b[2J Pause"), status(5, "MSFT", "T", "", ""),
+				status(6, "IBM", "5", "Price Indication", "")); err != nil {
 				return err
 			}
 			time.Sleep(time.Second)
@@ -179,6 +187,9 @@ func TestPlainLines(t *testing.T) {
 12:00:00.000 AAPL     trade 126.55 × 1
 12:00:00.000 MSFT     quote 10.5 × 10.75  3 × 1  stands for 4  simulated
 12:00:00.000 AAPL     day 0 0 0 1 volume 12
+12:00:00.000 AAPL     halted: Trading Halt, LUDP Volatility[2J Pause
+12:00:00.000 MSFT     trading: T, LUDP
+12:00:00.000 IBM      status: Price Indication, LUDP
 00:00:01.000 -- disconnected: too old; next attempt at once
 00:00:01.000 -- reconnected: to ws://gateway
 00:00:01.000 -- feed live: since 00:00:01.000

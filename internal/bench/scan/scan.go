@@ -122,6 +122,8 @@ func channelOf(letter byte) market.Channel {
 		return market.UpdatedBars
 	case 'd':
 		return market.DailyBars
+	case 's':
+		return market.Statuses
 	}
 	return 0
 }

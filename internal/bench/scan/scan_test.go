@@ -85,9 +85,16 @@ func samples() ([]market.Event, []wire.Tail) {
 		{Seq: 96923, Channel: market.DailyBars, Symbol: "BTC/USD", Bar: &market.Bar{
 			Open: 1, High: 2, Low: 1, Close: 2, Volume: 5, Trades: 3, VWAP: 1, Time: at.Truncate(24 * time.Hour),
 		}},
+		{Seq: 96924, Channel: market.Statuses, Symbol: "BRK.A", Status: &market.Status{
+			Code: "H", Message: `,"t":"`, ReasonCode: "}", ReasonMessage: `\"]}`, Time: at, Tape: "A",
+		}},
+		{Seq: 96925, Channel: market.Statuses, Symbol: "AAPL", Status: &market.Status{
+			Code: "T", Message: "Trading Resumption", ReasonCode: "LUDP", ReasonMessage: "Volatility Trading Pause", Time: at, Tape: "C",
+		}},
 	}
 	return events, []wire.Tail{
 		{Prev: 96000, Merged: 12}, {Snapshot: true}, {Prev: 1}, {Prev: 96000, Merged: 2, Snapshot: true},
+		{Prev: 5}, {Snapshot: true},
 	}
 }
 

@@ -15,6 +15,9 @@ const (
 	DefaultRate    = 200
 	MaxSymbols     = 100_000
 	MaxRate        = 1_000_000
+	DefaultHalts   = 30
+	MaxHalts       = 3600
+	NoHalts        = -1
 )
 
 // Exchange is the venue code that marks simulated data.
@@ -29,6 +32,21 @@ type Options struct {
 	Symbols int
 	// Rate is how many events there are a second, in all; 0 means 200.
 	Rate int
+	// Halts is how many halts come up an hour, in all; 0 means 30, NoHalts none.
+	// One that comes up for an instrument that never halts, or while a tenth of
+	// the list is halted, is left out.
+	Halts int
+}
+
+// HaltsAnHour gives how many come up, with the default filled in.
+func (o Options) HaltsAnHour() int {
+	switch o.Halts {
+	case 0:
+		return DefaultHalts
+	case NoHalts:
+		return 0
+	}
+	return o.Halts
 }
 
 // Validate says what is out of range.
@@ -38,6 +56,9 @@ func (o Options) Validate() error {
 	}
 	if o.Rate < 0 || o.Rate > MaxRate {
 		return fmt.Errorf("rate is %d: want 1 to %d events a second", o.Rate, MaxRate)
+	}
+	if o.Halts < NoHalts || o.Halts > MaxHalts {
+		return fmt.Errorf("halts is %d: want 1 to %d an hour, or %d for none", o.Halts, MaxHalts, NoHalts)
 	}
 	return nil
 }
@@ -70,8 +91,10 @@ type Sim struct {
 	left      int64       // events left of the burst
 	nextBurst int64       // when the next begins
 
-	halted   []*instrument
-	nextHalt int64
+	halted    []*instrument
+	haltEvery int64 // how long it is from one to the next, on average; 0: none
+	nextHalt  int64
+	told      []market.Event // statuses, and the event that follows them
 
 	regular, odd, quoted []string // condition codes, shared by all events
 }
@@ -104,7 +127,10 @@ func New(opts Options, start time.Time) (*Sim, error) {
 		s.shares = append(s.shares, sum)
 	}
 	s.nextBurst = s.rnd.between(2*second, 6*second)
-	s.nextHalt = s.rnd.between(20*second, 90*second)
+	if n := int64(opts.HaltsAnHour()); n > 0 {
+		s.haltEvery = 3600 * second / n
+		s.nextHalt = s.rnd.between(s.haltEvery/6, s.haltEvery*3/4)
+	}
 	return s, nil
 }
 
@@ -127,6 +153,22 @@ func (s *Sim) Events() iter.Seq2[market.Event, error] {
 
 // Next gives the next event.
 func (s *Sim) Next() market.Event {
+	if len(s.told) == 0 {
+		e := s.next()
+		if len(s.told) == 0 {
+			return e
+		}
+		s.told = append(s.told, e)
+	}
+	e := s.told[0]
+	if s.told = s.told[1:]; len(s.told) == 0 {
+		s.told = nil
+	}
+	return e
+}
+
+// next gives the next trade or quote; what it has to tell before that is in told.
+func (s *Sim) next() market.Event {
 	if s.events > 0 {
 		s.now += s.pause()
 	}
@@ -210,30 +252,6 @@ func (s *Sim) bursts() {
 		s.burst = s.draw()
 		s.left = 5 + s.rnd.below(s.rate*3/2+10)
 	}
-}
-
-// halts lets one instrument halt now and then, and those halted long enough
-// resume. At most a tenth of the list, at least one, is halted at once.
-func (s *Sim) halts() {
-	for i := 0; i < len(s.halted); {
-		in := s.halted[i]
-		if s.now < in.haltedUntil {
-			i++
-			continue
-		}
-		in.haltedUntil, in.quoted = 0, false
-		s.halted = append(s.halted[:i], s.halted[i+1:]...)
-	}
-	if s.now < s.nextHalt {
-		return
-	}
-	s.nextHalt = s.now + s.rnd.between(40*second, 200*second)
-	in := s.list[s.rnd.below(int64(len(s.list)))]
-	if in.steady || in.haltedUntil != 0 || len(s.list) == 1 || len(s.halted) >= max(1, len(s.list)/10) {
-		return
-	}
-	in.haltedUntil = s.now + s.rnd.between(15*second, 75*second)
-	s.halted = append(s.halted, in)
 }
 
 // pick gives the instrument of the next event.

@@ -32,9 +32,10 @@ type WriterOptions struct {
 
 // Counts says what a Writer did with the events it was given.
 type Counts struct {
-	Written uint64 // rows handed to the file, or waiting for the window
-	Bars    uint64 // left out, because a tape holds no bars
-	Late    uint64 // left out, because their time was too long past
+	Written  uint64 // rows handed to the file, or waiting for the window
+	Bars     uint64 // left out, because a tape holds trades and quotes only
+	Statuses uint64 // likewise
+	Late     uint64 // left out, because their time was too long past
 }
 
 // Writer records a tape. It is for one goroutine.
@@ -91,7 +92,12 @@ func NewWriter(out io.Writer, compress bool, opts WriterOptions) *Writer {
 func (w *Writer) Write(events ...market.Event) error {
 	for i := range events {
 		e := &events[i]
-		if e.Channel != market.Trades && e.Channel != market.Quotes {
+		switch e.Channel {
+		case market.Trades, market.Quotes:
+		case market.Statuses:
+			w.counts.Statuses++
+			continue
+		default:
 			w.counts.Bars++
 			continue
 		}
