@@ -58,9 +58,12 @@ func testOrder(t *testing.T, b *twin) {
 	quote := market.Event{Channel: market.Quotes, Symbol: "BTC/USD", Quote: &market.Quote{
 		BidExchange: "U", BidPrice: -1, BidSize: 1, AskExchange: "Q", AskPrice: 2, AskSize: 3, Time: trades(1, 1)[0].Trade.Time,
 	}}
+	halt := market.Event{Channel: market.Statuses, Symbol: "BTC/USD", Status: &market.Status{
+		Code: "H", Message: "Trading Halt", ReasonCode: "T12", ReasonMessage: "Information requested", Time: quote.Quote.Time, Tape: "C",
+	}}
 	sent := []bus.Batch{
 		{Source: "tape", Events: trades(0, 1)},
-		{Source: "sim-1", Events: append(trades(1, 2), quote)},
+		{Source: "sim-1", Events: append(trades(1, 2), quote, halt)},
 		{Source: "tape", Events: trades(4, 256)},
 	}
 	for i, batch := range sent {

@@ -216,7 +216,7 @@ func TestNativeConversation(t *testing.T) {
 		c.expect(`"msg":"connected"`)
 		c.send(`{"action":"subscribe","id":1,"trades":["AAPL","MSFT","no good"]}`)
 		c.expect(
-			`[{"T":"subscription","id":1,"trades":["AAPL","MSFT"],"quotes":[],"bars":[],"updatedBars":[],"dailyBars":[],"delivery":"adaptive","rejected":[{"ch":"trades","S":"no good","code":412`,
+			`[{"T":"subscription","id":1,"trades":["AAPL","MSFT"],"quotes":[],"bars":[],"updatedBars":[],"dailyBars":[],"statuses":[],"delivery":"adaptive","rejected":[{"ch":"trades","S":"no good","code":412`,
 			`[{"T":"t","S":"AAPL","i":0,"x":"D","p":126.55,"s":1,"t":"2021-02-22T15:51:44.208Z","c":[],"z":"","q":1,"pq":0,"snap":true}]`,
 		)
 		ho.publish(tradeOf("MSFT", 1), tradeOf("IBM", 1), tradeOf("AAPL", 2))
@@ -254,11 +254,11 @@ func TestQuerySubscribes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ho := newHouse(t, Config{})
 		c := ho.dial("/v1/stream?trades=AAPL,MSFT&bars=*&delivery=latest&interval_ms=500")
-		c.expect(`connected`, `"trades":["AAPL","MSFT"],"quotes":[],"bars":["*"],"updatedBars":[],"dailyBars":[],"delivery":"latest","interval_ms":500`)
+		c.expect(`connected`, `"trades":["AAPL","MSFT"],"quotes":[],"bars":["*"],"updatedBars":[],"dailyBars":[],"statuses":[],"delivery":"latest","interval_ms":500`)
 		ho.publish(tradeOf("AAPL", 1))
 		c.expect(`"S":"AAPL"`)
 		c = ho.dial("/v1/stream?trades=A%20B,IBM")
-		c.expect(`connected`, `"trades":["IBM"],"quotes":[],"bars":[],"updatedBars":[],"dailyBars":[],"delivery":"adaptive","rejected":[{"ch":"trades","S":"A B","code":412`)
+		c.expect(`connected`, `"trades":["IBM"],"quotes":[],"bars":[],"updatedBars":[],"dailyBars":[],"statuses":[],"delivery":"adaptive","rejected":[{"ch":"trades","S":"A B","code":412`)
 	})
 }
 

@@ -22,6 +22,12 @@ func quoteOf(s market.Symbol) market.Event {
 	return market.Event{Channel: market.Quotes, Symbol: s, Quote: &market.Quote{Time: time.Date(2021, 2, 22, 15, 51, 44, 0, time.UTC)}}
 }
 
+func statusOf(s market.Symbol, code string) market.Event {
+	return market.Event{Channel: market.Statuses, Symbol: s, Status: &market.Status{
+		Code: code, ReasonCode: "LUDP", Time: time.Date(2021, 2, 22, 15, 51, 44, 0, time.UTC),
+	}}
+}
+
 // techOnly grants the trades of two names and of all that begin with BTC.
 func techOnly() session.Grant {
 	return session.Grant{Channels: []market.Channel{market.Trades}, Symbols: []session.Pattern{"AAPL", "MSFT", "BTC*"}}
@@ -45,7 +51,7 @@ func TestGrantNative(t *testing.T) {
 			`{"ch":"quotes","S":"AAPL","code":411,`
 		c.expect("connected", "authenticated", rejected, `"S":"AAPL"`)
 		c.send(`{"action":"subscribe","id":1,"trades":["BTC/USD","IBM"],"quotes":["*"]}`)
-		c.expect(`"id":1,"trades":["AAPL","BTC/USD"],"quotes":[],"bars":[],"updatedBars":[],"dailyBars":[],"delivery":"adaptive","rejected":[{"ch":"trades","S":"IBM","code":409`)
+		c.expect(`"id":1,"trades":["AAPL","BTC/USD"],"quotes":[],"bars":[],"updatedBars":[],"dailyBars":[],"statuses":[],"delivery":"adaptive","rejected":[{"ch":"trades","S":"IBM","code":409`)
 		c.silent()
 		c.send(`{"action":"subscribe","trades":["*"]}`)
 		c.expect(`"trades":["*","AAPL","BTC/USD"]`)
@@ -95,8 +101,8 @@ func TestGrantChanges(t *testing.T) {
 		g.Symbols = []session.Pattern{"MSFT"}
 		d.key("tech", g)
 		d.tell()
-		c.expect(`"trades":["*","MSFT"],"quotes":[],"bars":[],"updatedBars":[],"dailyBars":[],"delivery":"adaptive","rejected":[{"ch":"trades","S":"AAPL","code":409`)
-		strict.expect(`[{"T":"subscription","trades":["MSFT"],"quotes":[],"bars":[],"updatedBars":[],"dailyBars":[]}]`)
+		c.expect(`"trades":["*","MSFT"],"quotes":[],"bars":[],"updatedBars":[],"dailyBars":[],"statuses":[],"delivery":"adaptive","rejected":[{"ch":"trades","S":"AAPL","code":409`)
+		strict.expect(`[{"T":"subscription","trades":["MSFT"],"quotes":[],"bars":[],"updatedBars":[],"dailyBars":[],"statuses":[]}]`)
 		other.silent()
 		if ho.demand.len() != 3 {
 			t.Errorf("demand: %v", ho.demand.want)
@@ -122,7 +128,7 @@ func TestGrantChanges(t *testing.T) {
 		g = session.Grant{Channels: []market.Channel{market.Quotes}}
 		d.key("tech", g)
 		d.tell()
-		c.expect(`"trades":[],"quotes":[],"bars":[],"updatedBars":[],"dailyBars":[],"delivery":"adaptive","rejected":[{"ch":"trades","S":"*","code":411`)
+		c.expect(`"trades":[],"quotes":[],"bars":[],"updatedBars":[],"dailyBars":[],"statuses":[],"delivery":"adaptive","rejected":[{"ch":"trades","S":"*","code":411`)
 		ho.publish(tradeOf("MSFT", 1), tradeOf("NEW", 1))
 		c.silent()
 		_, _, _ = c.conn.Close(), strict.conn.Close(), other.conn.Close()
@@ -295,7 +301,7 @@ func (te *tenant) drain() {
 			te.c.t.Fatal(err)
 		}
 		for _, m := range list {
-			switch ch, ok := map[string]market.Channel{"t": market.Trades, "q": market.Quotes}[m.T]; {
+			switch ch, ok := map[string]market.Channel{"t": market.Trades, "q": market.Quotes, "s": market.Statuses}[m.T]; {
 			case m.T == "error":
 				te.c.t.Fatalf("%s: %s", te.name, f.Payload)
 			case !ok:
@@ -311,9 +317,14 @@ func (te *tenant) drain() {
 	}
 }
 
+// granted are the channels that users of the test subscribe to.
+func granted() []market.Channel {
+	return []market.Channel{market.Trades, market.Quotes, market.Statuses}
+}
+
 func randomGrant(r *rand.Rand, symbols []market.Symbol) (g session.Grant) {
 	if r.IntN(3) == 0 {
-		g.Channels = []market.Channel{[]market.Channel{market.Trades, market.Quotes}[r.IntN(2)]}
+		g.Channels = []market.Channel{granted()[r.IntN(len(granted()))]}
 	}
 	for range r.IntN(4) {
 		s := string(symbols[r.IntN(len(symbols))])
@@ -342,7 +353,6 @@ func TestNobodySeesWhatIsNotTheirs(t *testing.T) {
 		for i := range 24 {
 			symbols = append(symbols, market.Symbol(fmt.Sprintf("%c%d", 'A'+i%4, i)))
 		}
-		channels := []market.Channel{market.Trades, market.Quotes}
 		d := newDesk()
 		cfg := Config{Auth: d, CommandRate: 1000, CommandBurst: 1000}
 		cfg.Bridge.HeartbeatEvery, cfg.Bridge.PeerTimeout = 1000*time.Hour, 1000*time.Hour
@@ -369,7 +379,7 @@ func TestNobodySeesWhatIsNotTheirs(t *testing.T) {
 		synctest.Wait()
 		for round := range rounds {
 			for _, te := range all {
-				te.act(ho, r, symbols, channels)
+				te.act(ho, r, symbols)
 			}
 			// Some keys change. All sockets look again.
 			for _, te := range all {
@@ -394,10 +404,13 @@ func TestNobodySeesWhatIsNotTheirs(t *testing.T) {
 			var events []market.Event
 			for range 20 {
 				s := known[r.IntN(len(known))]
-				if r.IntN(2) == 0 {
+				switch r.IntN(3) {
+				case 0:
 					events = append(events, tradeOf(s, 1))
-				} else {
+				case 1:
 					events = append(events, quoteOf(s))
+				default:
+					events = append(events, statusOf(s, "H"))
 				}
 			}
 			ho.publish(events...)
@@ -425,32 +438,33 @@ func TestNobodySeesWhatIsNotTheirs(t *testing.T) {
 }
 
 // act does something at random.
-func (te *tenant) act(ho *house, r *rand.Rand, symbols []market.Symbol, channels []market.Channel) {
+func (te *tenant) act(ho *house, r *rand.Rand, symbols []market.Symbol) {
+	channels := granted()
 	var list []market.Topic
 	for range 1 + r.IntN(4) {
-		list = append(list, market.Topic{Channel: channels[r.IntN(2)], Symbol: symbols[r.IntN(len(symbols))]})
+		list = append(list, market.Topic{Channel: channels[r.IntN(len(channels))], Symbol: symbols[r.IntN(len(symbols))]})
 	}
 	if r.IntN(5) == 0 {
-		list = append(list, market.Topic{Channel: channels[r.IntN(2)], Symbol: market.AllSymbols})
+		list = append(list, market.Topic{Channel: channels[r.IntN(len(channels))], Symbol: market.AllSymbols})
 	}
-	names := map[market.Channel][]string{market.Trades: {}, market.Quotes: {}}
+	names := map[string][]string{}
 	for _, topic := range list {
-		if s := string(topic.Symbol); !slices.Contains(names[topic.Channel], s) {
-			names[topic.Channel] = append(names[topic.Channel], s)
+		if s, ch := string(topic.Symbol), topic.Channel.String(); !slices.Contains(names[ch], s) {
+			names[ch] = append(names[ch], s)
 		}
 	}
-	trades, _ := json.Marshal(names[market.Trades])
-	quotes, _ := json.Marshal(names[market.Quotes])
+	lists, _ := json.Marshal(names)
+	fields := strings.TrimPrefix(string(lists), "{")
 	switch n := r.IntN(10); {
 	case n < 6:
-		te.c.send(fmt.Sprintf(`{"action":"subscribe","trades":%s,"quotes":%s}`, trades, quotes))
+		te.c.send(`{"action":"subscribe",` + fields)
 		for _, topic := range list {
 			if te.grant.Allows(topic) {
 				te.topics[topic] = true
 			}
 		}
 	case n < 8:
-		te.c.send(fmt.Sprintf(`{"action":"unsubscribe","trades":%s,"quotes":%s}`, trades, quotes))
+		te.c.send(`{"action":"unsubscribe",` + fields)
 		for _, topic := range list {
 			delete(te.topics, topic)
 		}

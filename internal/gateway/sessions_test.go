@@ -45,7 +45,7 @@ func TestSessionIsCreatedAndAttached(t *testing.T) {
 		}
 		c := ho.dial(stream(v.ID)) // the id is enough
 		c.expect("connected", "authenticated",
-			`"trades":["AAPL"],"quotes":["AAPL"],"bars":[],"updatedBars":[],"dailyBars":[],"delivery":"latest","interval_ms":500`, `"snap":true`)
+			`"trades":["AAPL"],"quotes":["AAPL"],"bars":[],"updatedBars":[],"dailyBars":[],"statuses":[],"delivery":"latest","interval_ms":500`, `"snap":true`)
 		if got, _ := ho.look("alice", v.ID); got.State != "attached" || !got.Attached || got.ID != "" || len(got.Trades) != 1 {
 			t.Errorf("%+v", got)
 		}
@@ -86,7 +86,7 @@ func TestSessionRemembers(t *testing.T) {
 		time.Sleep(119 * time.Second)
 		begin := time.Now()
 		c = ho.dial(stream(id))
-		c.expect("connected", "authenticated", `"trades":["AAPL","NEW"],"quotes":[],"bars":[],"updatedBars":[],"dailyBars":[],"delivery":"every"`, `"T":"hb"`)
+		c.expect("connected", "authenticated", `"trades":["AAPL","NEW"],"quotes":[],"bars":[],"updatedBars":[],"dailyBars":[],"statuses":[],"delivery":"every"`, `"T":"hb"`)
 		if took := time.Since(begin); took != 2*time.Second {
 			t.Errorf("a heartbeat after %s, as in no request", took)
 		}

@@ -284,7 +284,9 @@ func TestBadEventsAreRefusedOneByOne(t *testing.T) {
 	many := trade(1)
 	many.GetTrade().Conditions = make([]string, 17)
 	send(t, st, &pb.PublishRequest{Publisher: "p", Number: 1, Events: []*pb.Event{
-		trade(1), bar, badSymbol, trade(2), noPayload, early, coded, many, {}, trade(3),
+		trade(1), bar, badSymbol, trade(2), noPayload, early, coded, many,
+		{},
+		trade(3),
 		wordy, codeless, halt(strings.Repeat("H", 17)),
 	}})
 	got := receive(t, st)

@@ -145,7 +145,14 @@ func quote(symbol market.Symbol, after time.Duration, bid market.Price) market.E
 	}}
 }
 
-// tape makes a feed of random batches: two sources, some symbols, late trades.
+func halt(symbol market.Symbol, after time.Duration, code string) market.Event {
+	return market.Event{Channel: market.Statuses, Symbol: symbol, Status: &market.Status{
+		Code: code, Message: "Trading Halt", ReasonCode: "LUDP", Time: day.Add(after), Tape: "C",
+	}}
+}
+
+// tape makes a feed of random batches: two sources, some symbols, late trades,
+// halts.
 func tape(seed uint64, batches int) []bus.Batch {
 	r := rand.New(rand.NewPCG(seed, 1))
 	out := make([]bus.Batch, batches)
@@ -159,9 +166,12 @@ func tape(seed uint64, batches int) []bus.Batch {
 				at -= time.Duration(r.IntN(300)) * time.Second
 			}
 			symbol := market.Symbol(fmt.Sprintf("S%02d", r.IntN(12)))
-			if r.IntN(3) == 0 {
+			switch n := r.IntN(10); {
+			case n < 3:
 				out[i].Events = append(out[i].Events, quote(symbol, at, market.Price(r.IntN(1000))))
-			} else {
+			case n < 4:
+				out[i].Events = append(out[i].Events, halt(symbol, at, []string{"H", "T"}[r.IntN(2)]))
+			default:
 				out[i].Events = append(out[i].Events, trade(symbol, at, market.Price(100+r.IntN(50))))
 			}
 		}

@@ -93,8 +93,12 @@ func samples() ([]market.Event, []wire.Tail) {
 		}},
 	}
 	return events, []wire.Tail{
-		{Prev: 96000, Merged: 12}, {Snapshot: true}, {Prev: 1}, {Prev: 96000, Merged: 2, Snapshot: true},
-		{Prev: 5}, {Snapshot: true},
+		{Prev: 96000, Merged: 12},
+		{Snapshot: true},
+		{Prev: 1},
+		{Prev: 96000, Merged: 2, Snapshot: true},
+		{Prev: 5},
+		{Snapshot: true},
 	}
 }
 
