@@ -86,6 +86,7 @@ func TestDrain(t *testing.T) {
 		if d := <-took; d > 35*time.Second || ho.g.Left() != 0 {
 			t.Errorf("the drain took %s, %d are left", d, ho.g.Left())
 		}
+		synctest.Wait() // the last one's end is logged behind its farewell
 		for want, least := range map[string]int{
 			"draining sockets=2 grace=5s window=30s": 1, "msg=draining sockets=": 3, "drained sockets=0 notices=1": 1,
 		} {
@@ -151,6 +152,7 @@ func TestStopDuringADrain(t *testing.T) {
 		ho := newHouse(t, Config{DrainWindow: time.Hour})
 		c := ho.dial("/v1/stream")
 		c.expect(`connected`)
+		synctest.Wait() // it is in the hub
 		took := ho.drain()
 		c.expect(`"T":"reconnect"`)
 		begin := time.Now()
