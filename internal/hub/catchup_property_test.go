@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -88,7 +89,8 @@ type world struct {
 	floors  map[market.Topic]market.Seq // upstream leaves out what came with a value
 	member  *Member
 	sink    *recorder
-	wants   []Want
+	mu      sync.Mutex
+	wants   []Want                      // by mu
 	plain   map[market.Topic]market.Seq // topics that were added later: where they begin
 	changed bool                        // the mode
 }
@@ -194,14 +196,32 @@ func (w *world) ask(topics []market.Topic) {
 	}
 }
 
+// want takes what is to be fetched: a shard calls it when it likes.
+func (w *world) want(want Want) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.wants = append(w.wants, want)
+}
+
+func (w *world) take() (Want, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.wants) == 0 {
+		return Want{}, false
+	}
+	want := w.wants[0]
+	w.wants = w.wants[1:]
+	return want, true
+}
+
 // answer gives what was fetched, as a replica that may have less than the hub.
 func (w *world) answer(n int) {
-	if len(w.wants) == 0 {
+	want, ok := w.take()
+	if !ok {
 		return
 	}
-	want, r := w.wants[0], Refill{}
+	r := Refill{}
 	w.answers++
-	w.wants = w.wants[1:]
 
 	has := len(w.truth) - min(n%4, len(w.truth)) // how far it has read
 	for has > 0 && has < len(w.truth) && w.truth[has].Seq == w.truth[has-1].Seq {
@@ -297,7 +317,7 @@ func (w *world) do(o op) {
 			if _, has := w.plain[t]; !has {
 				w.plain[t] = w.truth[o.N%len(w.truth)].Seq
 				must(w.t, w.member.Subscribe(w.t.Context(), Subscription{Topics: []market.Topic{t}, CatchUp: &CatchUp{
-					Since: market.Position{Epoch: 7, Seq: w.plain[t]}, Fetch: func(want Want) { w.wants = append(w.wants, want) },
+					Since: market.Position{Epoch: 7, Seq: w.plain[t]}, Fetch: w.want,
 				}}, nil))
 				w.ask([]market.Topic{t})
 			}
@@ -339,7 +359,7 @@ func (s catchUpScenario) play(t *testing.T) (problem string) {
 		}
 		w.member = join(t, w.hub, w.sink, mailbox.Options{Mode: s.Mode, Limit: s.Limit})
 		must(t, w.member.Subscribe(t.Context(), Subscription{Topics: topics, CatchUp: &CatchUp{
-			Since: since, Fetch: func(want Want) { w.wants = append(w.wants, want) },
+			Since: since, Fetch: w.want,
 		}}, nil))
 		w.ask(topics)
 		for _, o := range s.After {

@@ -166,12 +166,13 @@ func TestPlainLines(t *testing.T) {
 			if n > 1 {
 				return hold(conn)
 			}
+			time.Sleep(100 * time.Millisecond) // what is said of the connection comes from other goroutines than events
 			if err := data(conn, trade("AAPL", "126.55", "1"), merged, day("AAPL", "12"),
 				status(4, "AAPL", "H", "Trading Halt", "Volatility\x1b[2J Pause"), status(5, "MSFT", "T", "", ""),
 				status(6, "IBM", "5", "Price Indication", "")); err != nil {
 				return err
 			}
-			time.Sleep(time.Second)
+			time.Sleep(900 * time.Millisecond)
 			_, err := conn.Write(wire.AppendClose(nil, 4201, "too old"))
 			return err
 		})
