@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -34,6 +36,7 @@ var conformance = []struct {
 	{"a new stream is a new epoch", false, testRecreate},
 	{"reading ends with its context", false, testReadCancel},
 	{"checkpoints", false, testCheckpoints},
+	{"records of bars", false, testBars},
 	{"pulses are heard, and are no batches", false, testPulses},
 	{"close", false, testClose},
 	{"a batcher keeps order through an outage", false, testBatcherOutage},
@@ -369,6 +372,51 @@ func testCheckpoints(t *testing.T, b *twin) {
 	}
 }
 
+// testBars has two write records, of whom only one may continue the other.
+func testBars(t *testing.T, b *twin) {
+	t.Helper()
+	records := func(after uint64) (out []string, last uint64) {
+		last, err := b.ReadBars(t.Context(), after, func(_ uint64, data []byte) error {
+			out = append(out, string(data))
+			return nil
+		})
+		must(t, err)
+		return out, last
+	}
+	if out, last := records(0); len(out) != 0 || last != 0 {
+		t.Errorf("at first there are %q up to %d", out, last)
+	}
+	var last uint64
+	var want []string
+	for i := range 600 {
+		data := fmt.Sprint("record ", i)
+		n, stored, err := b.AppendBars(t.Context(), last, []byte(data))
+		must(t, err)
+		if !stored || n != last+1 {
+			t.Fatalf("record %d is number %d, stored: %v", i, n, stored)
+		}
+		last, want = n, append(want, data)
+		if i > 0 {
+			if _, stored, err := b.AppendBars(t.Context(), last-1, []byte("late")); err != nil || stored {
+				t.Fatalf("one that comes too late is stored: %v, error %v", stored, err)
+			}
+		}
+	}
+	if out, n := records(0); n != last || !slices.Equal(out, want) {
+		t.Errorf("%d records up to %d, want %d", len(out), n, len(want))
+	}
+	if out, n := records(597); n != last || !slices.Equal(out, want[597:]) {
+		t.Errorf("after 597: %q up to %d", out, n)
+	}
+	if out, n := records(last); n != last || len(out) != 0 {
+		t.Errorf("after the last: %q up to %d", out, n)
+	}
+	enough := errors.New("enough")
+	if _, err := b.ReadBars(t.Context(), 0, func(uint64, []byte) error { return enough }); !errors.Is(err, enough) {
+		t.Errorf("an error of the function: %v", err)
+	}
+}
+
 func testClose(t *testing.T, b *twin) {
 	t.Helper()
 	publish(t, b, "tape", trades(0, 1))
@@ -391,8 +439,11 @@ func testClose(t *testing.T, b *twin) {
 	_, _, bounds := b.Bounds(t.Context())
 	_, read := lastError(t.Context(), b, 0)
 	_, load := b.LoadCheckpoint(t.Context(), "book")
+	_, _, appended := b.AppendBars(t.Context(), 0, nil)
+	_, records := b.ReadBars(t.Context(), 0, nil)
 	for what, err := range map[string]error{
 		"running read": <-ended, "publish": published, "bounds": bounds, "read": read, "load": load,
+		"append": appended, "records": records,
 		"save": b.SaveCheckpoint(t.Context(), "book", nil), "health": b.Health().Err,
 	} {
 		if !errors.Is(err, bus.ErrClosed) {

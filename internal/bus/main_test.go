@@ -28,6 +28,8 @@ type theBus interface {
 	Bounds(ctx context.Context) (first, last market.Seq, err error)
 	SaveCheckpoint(ctx context.Context, name string, data []byte) error
 	LoadCheckpoint(ctx context.Context, name string) ([]byte, error)
+	AppendBars(ctx context.Context, after uint64, data []byte) (number uint64, stored bool, err error)
+	ReadBars(ctx context.Context, after uint64, f func(number uint64, data []byte) error) (last uint64, err error)
 	Health() bus.Health
 	Healthy() bool
 	Close() error

@@ -35,6 +35,7 @@ type Memory struct {
 	lostAcks    int
 	changed     chan struct{} // closed when a batch was stored
 	checkpoints map[string][]byte
+	bars        [][]byte // records; number 1 is the first
 	listeners   map[chan Pulse]struct{}
 }
 
@@ -112,7 +113,7 @@ func (m *Memory) Delete(batch uint64) {
 func (m *Memory) Recreate() {
 	m.mu.Lock()
 	m.held, m.last, m.bytes, m.recent = nil, 0, 0, nil
-	m.ids, m.checkpoints = map[string]uint64{}, map[string][]byte{}
+	m.ids, m.checkpoints, m.bars = map[string]uint64{}, map[string][]byte{}, nil
 	m.mu.Unlock()
 	m.health.up(max(m.Epoch()+1, market.Epoch(time.Now().UnixMilli())))
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/lzstock/lzstock/market"
 )
 
 // Defaults of Config.
@@ -37,6 +39,15 @@ type Config struct {
 	// History is how many recent events a topic keeps for streams that resume; 0
 	// means 1,024.
 	History int
+	// BarsKeep is for how long minutes that are over are kept, by the time of their
+	// symbol's newest one, in whole days; 0 means 7 days.
+	BarsKeep time.Duration
+	// BarsMost is how many minutes of all symbols are kept; 0 means 1,000,000.
+	BarsMost int
+	// BarLog keeps these minutes beyond a restart; nil means that nothing does.
+	BarLog BarLog
+	// Names are what trades under some symbols.
+	Names map[market.Symbol]string
 	// Shards is the number of goroutines that share the streams; 0 means one a
 	// processor.
 	Shards int
@@ -56,6 +67,9 @@ type Config struct {
 }
 
 func (c Config) withDefaults() (Config, error) {
+	if c.BarsKeep < 0 || c.BarsMost < 0 {
+		return c, fmt.Errorf("monitor: bars of %s and %d minutes: neither may be negative", c.BarsKeep, c.BarsMost)
+	}
 	if c.History < 0 || c.Shards < 0 || c.MaxTopics < 0 || c.Queue < 0 {
 		return c, fmt.Errorf("monitor: history %d, shards %d, topics %d and queue %d must not be negative",
 			c.History, c.Shards, c.MaxTopics, c.Queue)

@@ -2,7 +2,9 @@ package monitor
 
 import (
 	"slices"
+	"strings"
 	"sync"
+	"unicode"
 
 	"github.com/lzstock/lzstock/market"
 )
@@ -10,14 +12,37 @@ import (
 // directory holds the symbols that the feed has carried, in order. The feed's
 // reader adds, anybody lists.
 type directory struct {
-	seen map[market.Symbol]struct{} // the reader's own
+	seen  map[market.Symbol]struct{} // the reader's own
+	names map[market.Symbol]string   // never changed
+	words map[market.Symbol][]string // of the names, in small letters; never changed
 
 	mu      sync.Mutex
 	symbols []market.Symbol // sorted
 	fresh   []market.Symbol // added since the last list; sorted in by it
 }
 
-func newDirectory() *directory { return &directory{seen: map[market.Symbol]struct{}{}} }
+func newDirectory(names map[market.Symbol]string) *directory {
+	d := &directory{seen: map[market.Symbol]struct{}{}, names: names, words: map[market.Symbol][]string{}}
+	for symbol, name := range names {
+		d.words[symbol] = words(name)
+	}
+	return d
+}
+
+// words gives the words of a name in small letters, each with what follows it, so
+// that several words can be asked for.
+func words(name string) (out []string) {
+	name = strings.ToLower(name)
+	inside := false
+	for i, r := range name {
+		is := unicode.IsLetter(r) || unicode.IsDigit(r)
+		if is && !inside {
+			out = append(out, name[i:])
+		}
+		inside = is
+	}
+	return out
+}
 
 func (d *directory) add(symbol market.Symbol) {
 	if _, ok := d.seen[symbol]; ok {
@@ -29,9 +54,9 @@ func (d *directory) add(symbol market.Symbol) {
 	d.mu.Unlock()
 }
 
-// page gives up to limit symbols that begin with prefix and come after another
-// one, and whether there are more.
-func (d *directory) page(prefix, after market.Symbol, limit int) (symbols []string, more bool) {
+// page gives up to limit symbols that begin with prefix, or whose name has a word
+// that does, and that come after another one, and whether there are more.
+func (d *directory) page(prefix string, after market.Symbol, limit int) (symbols []string, more bool) {
 	d.mu.Lock()
 	if len(d.fresh) > 0 {
 		// A new array: pages are read from the old one without the lock.
@@ -42,15 +67,20 @@ func (d *directory) page(prefix, after market.Symbol, limit int) (symbols []stri
 	list := d.symbols
 	d.mu.Unlock()
 
-	i, found := slices.BinarySearch(list, max(prefix, after))
-	if found && after >= prefix {
+	prefix = strings.ToLower(strings.TrimSpace(prefix))
+	i, found := slices.BinarySearch(list, after)
+	if found {
 		i++
 	}
-	for ; i < len(list) && len(list[i]) >= len(prefix) && list[i][:len(prefix)] == prefix; i++ {
+	for _, symbol := range list[i:] {
+		if !strings.HasPrefix(strings.ToLower(string(symbol)), prefix) &&
+			!slices.ContainsFunc(d.words[symbol], func(word string) bool { return strings.HasPrefix(word, prefix) }) {
+			continue
+		}
 		if len(symbols) == limit {
 			return symbols, true
 		}
-		symbols = append(symbols, string(list[i]))
+		symbols = append(symbols, string(symbol))
 	}
 	return symbols, false
 }

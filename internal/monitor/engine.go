@@ -24,9 +24,10 @@ type engine struct {
 	bars    *bars.Builder
 	scratch []market.Event // derived events of the batch in hand
 	history history
-	batch   uint64 // the last that was read
-	target  uint64 // the batch to have read before the feed is live
-	holes   int    // attempts in a row that met a hole right away
+	keeper  *keeper // its store is for any goroutine to ask
+	batch   uint64  // the last that was read
+	target  uint64  // the batch to have read before the feed is live
+	holes   int     // attempts in a row that met a hole right away
 	lostAt  time.Time
 
 	read atomic.Uint64               // the last place that was published; for anybody
@@ -47,10 +48,11 @@ type engine struct {
 
 func newEngine(m *Monitor, h *hub.Hub) *engine {
 	e := &engine{
-		Monitor: m, epoch: m.log.Epoch(), hub: h, symbols: newDirectory(),
+		Monitor: m, epoch: m.log.Epoch(), hub: h, symbols: newDirectory(m.cfg.Names),
 		bars: bars.New(bars.Config{Zone: m.cfg.Zone}), rereading: make(chan struct{}, rereads),
 		news: make(chan chan struct{}), pulses: make(chan Pulse),
 	}
+	e.keeper = newKeeper(e)
 	e.saving.SetLimit(1)
 	return e
 }
@@ -133,6 +135,9 @@ func (e *engine) derive(m *Message) []market.Event {
 	var out []market.Event // the message's own while nothing is derived
 	for i := range m.Events {
 		e.scratch = e.bars.Add(e.scratch[:0], m.Source, &m.Events[i])
+		if over := e.bars.Over(); len(over) > 0 {
+			e.keeper.add(m.Events[i].Seq, m.Stored, over)
+		}
 		if len(e.scratch) > 0 && out == nil {
 			out = make([]market.Event, i, len(m.Events)+max(len(e.scratch), 8))
 			copy(out, m.Events)

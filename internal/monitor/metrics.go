@@ -28,6 +28,7 @@ type metrics struct {
 	saved    *prometheus.CounterVec
 	size     prometheus.Gauge
 	restored *prometheus.CounterVec
+	records  *prometheus.CounterVec
 	streams  *prometheus.GaugeVec
 	calls    *prometheus.CounterVec
 
@@ -64,6 +65,7 @@ func newMetrics(registry prometheus.Registerer, m *Monitor) (*metrics, error) {
 		saved:     prometheus.NewCounterVec(prometheus.CounterOpts(opts("checkpoints_total", "Checkpoints, by outcome.")), []string{"outcome"}),
 		size:      gauge("checkpoint_bytes", "Size of the last checkpoint."),
 		restored:  prometheus.NewCounterVec(prometheus.CounterOpts(opts("starts_total", "Starts, by what they began from.")), []string{"from"}),
+		records:   prometheus.NewCounterVec(prometheus.CounterOpts(opts("bar_records_total", "Records of bars: saved, failed, given up, or found damaged.")), []string{"outcome"}),
 		streams:   prometheus.NewGaugeVec(prometheus.GaugeOpts(opts("streams", "Open streams.")), []string{"method"}),
 		calls:     prometheus.NewCounterVec(prometheus.CounterOpts(opts("calls_total", "Finished gRPC calls.")), []string{"method", "code"}),
 		sourceAge: age("source_age_seconds", "Time from an event's time at its source until it was in the hub; of the last event of each batch."),
@@ -73,12 +75,18 @@ func newMetrics(registry prometheus.Registerer, m *Monitor) (*metrics, error) {
 		"Events that gave way to later ones because a stream was slow, since the epoch began.")), func() float64 { return float64(m.hubStats().Merged) })
 	inbox := prometheus.NewGaugeFunc(prometheus.GaugeOpts(opts("hub_inbox", "Batches and commands that wait for the fullest shard.")),
 		func() float64 { return float64(m.hubStats().Inbox) })
+	minutes := prometheus.NewGaugeFunc(prometheus.GaugeOpts(opts("bars", "Minutes that are kept for who asks for bars of the past.")), func() float64 {
+		if e := m.current.Load(); e != nil {
+			return float64(e.keeper.store.Len())
+		}
+		return 0
+	})
 	topics := prometheus.NewGaugeFunc(prometheus.GaugeOpts(opts("hub_topics", "Topics that the hub holds.")),
 		func() float64 { return float64(m.hubStats().Topics) })
 	var errs []error
 	for _, c := range []prometheus.Collector{
 		events, x.batches, x.position, x.state, x.sources, x.rereads, x.holes, x.gaps, x.lost, x.late, x.wild, x.back,
-		x.saved, x.size, x.restored, x.streams, x.calls, x.sourceAge, x.busAge, merged, inbox, topics,
+		x.saved, x.size, x.restored, x.records, minutes, x.streams, x.calls, x.sourceAge, x.busAge, merged, inbox, topics,
 	} {
 		errs = append(errs, registry.Register(c))
 	}

@@ -22,6 +22,9 @@ func (e *engine) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := e.keeper.load(ctx, endOf(e.target)); err != nil {
+		return err
+	}
 	e.savedAt = time.Now()
 	from := "nothing"
 	if c := e.loadCheckpoint(ctx, first); c != nil {
@@ -179,14 +182,21 @@ func (e *engine) checkpoint(ctx context.Context) error {
 	c.sources = e.bars.Save()
 	// Where the one before is still under way, the next time will do.
 	e.savedAt = time.Now()
-	if e.saving.TryGo(func() error { e.save(ctx, c); return nil }) {
-		e.saved = e.batch
+	fresh := e.keeper.pending
+	if e.saving.TryGo(func() error { e.save(ctx, c, fresh); return nil }) {
+		e.saved, e.keeper.pending = e.batch, nil
 	}
 	return nil
 }
 
-func (e *engine) save(ctx context.Context, c *checkpoint) {
-	data, err := c.encode()
+// save saves the bars that are known up to the checkpoint, then the checkpoint: a
+// start from it does not derive them again.
+func (e *engine) save(ctx context.Context, c *checkpoint, fresh []kept) {
+	err := e.keeper.save(ctx, fresh, c.position.Seq)
+	var data []byte
+	if err == nil {
+		data, err = c.encode()
+	}
 	if err == nil {
 		err = e.log.SaveCheckpoint(ctx, e.cfg.CheckpointName, data)
 	}

@@ -58,9 +58,13 @@ func (s *service) GetSnapshots(ctx context.Context, req *pb.GetSnapshotsRequest)
 	for _, m := range out {
 		m.Prev, m.Merged = 0, 0
 	}
-	return &pb.GetSnapshotsResponse{
+	answer := &pb.GetSnapshotsResponse{
 		Position: marketpb.Position(market.Position{Epoch: e.epoch, Seq: at}), Events: out,
-	}, nil
+	}
+	if req.GetPreviousDays() {
+		answer.PreviousDays = e.previousDays(values)
+	}
+	return answer, nil
 }
 
 // ListSymbols answers a page of symbols. A page token is the last symbol of the
@@ -78,10 +82,15 @@ func (s *service) ListSymbols(_ context.Context, req *pb.ListSymbolsRequest) (*p
 	if after != "" && after.Validate() != nil {
 		return nil, status.Error(codes.InvalidArgument, "page_token: want the one that came with the page before")
 	}
-	symbols, more := e.symbols.page(market.Symbol(req.GetPrefix()), after, size)
-	out := &pb.ListSymbolsResponse{Symbols: symbols}
+	symbols, more := e.symbols.page(req.GetPrefix(), after, size)
+	out := &pb.ListSymbolsResponse{Symbols: symbols, Names: map[string]string{}}
 	if more {
 		out.NextPageToken = symbols[len(symbols)-1]
+	}
+	for _, s := range symbols {
+		if name := e.symbols.names[market.Symbol(s)]; name != "" {
+			out.Names[s] = name
+		}
 	}
 	return out, nil
 }

@@ -42,10 +42,12 @@ type Builder struct {
 	cfg     Config
 	sources map[string]*source
 	stats   Stats
+	over    []Minute // what Over gives
 }
 
 // source is what one source's watermark governs.
 type source struct {
+	name    string
 	mark    int64 // the watermark; it and all times are Unix nanoseconds
 	minute  int64 // the start of its minute
 	second  int64 // the start of its second
@@ -93,10 +95,15 @@ func New(cfg Config) *Builder {
 // Stats tells what was counted since the Builder was made.
 func (b *Builder) Stats() Stats { return b.stats }
 
+// Over gives the minutes behind the bars and updatedBars among what the last Add
+// derived, in that order. The next Add uses the slice again.
+func (b *Builder) Over() []Minute { return b.over }
+
 // Add takes the next event of the feed, which came from the named source, and
 // appends the events that it derives to dst, all with e's position. Events other
 // than trades and quotes derive nothing.
 func (b *Builder) Add(dst []market.Event, name string, e *market.Event) []market.Event {
+	b.over = b.over[:0]
 	t := tick{symbol: e.Symbol}
 	switch {
 	case e.Trade != nil:
@@ -109,7 +116,7 @@ func (b *Builder) Add(dst []market.Event, name string, e *market.Event) []market
 	}
 	s := b.sources[name]
 	if s == nil {
-		s = &source{symbols: map[market.Symbol]*series{}}
+		s = &source{name: name, symbols: map[market.Symbol]*series{}}
 		b.sources[name] = s
 		b.setMark(s, t.time)
 	}
@@ -200,16 +207,19 @@ func floor(t int64, unit time.Duration) int64 {
 	return t - rest
 }
 
-// day gives the start and the end of the day that holds t.
-func (b *Builder) day(t int64) (start, end int64) {
-	y, m, d := time.Unix(0, t).In(b.cfg.Zone).Date()
-	return b.midnight(y, m, d), b.midnight(y, m, d+1)
+func (b *Builder) day(t int64) (start, end int64) { return Day(b.cfg.Zone, t) }
+
+// Day gives the start and the end of the day of a zone that holds t, all in Unix
+// nanoseconds.
+func Day(zone *time.Location, t int64) (start, end int64) {
+	y, m, d := time.Unix(0, t).In(zone).Date()
+	return midnight(zone, y, m, d), midnight(zone, y, m, d+1)
 }
 
 // midnight gives the first moment of a day. Some zones have put their clocks
 // forward at midnight; Date then gives an hour before or after the jump.
-func (b *Builder) midnight(y int, m time.Month, d int) int64 {
-	t := time.Date(y, m, d, 0, 0, 0, 0, b.cfg.Zone)
+func midnight(zone *time.Location, y int, m time.Month, d int) int64 {
+	t := time.Date(y, m, d, 0, 0, 0, 0, zone)
 	if t.Hour() > 12 {
 		t = t.Add(time.Duration(24-t.Hour()) * time.Hour)
 	}
@@ -236,6 +246,7 @@ func (b *Builder) trade(dst []market.Event, s *source, t tick, seq market.Seq) [
 		bar := se.correct(start, b.cutoff(s))
 		bar.add(t.place, t.price, t.size)
 		dst = append(dst, event(market.UpdatedBars, se.symbol, seq, bar))
+		b.over = append(b.over, Minute{Source: s.name, Symbol: se.symbol, Sum: Sum{*bar}})
 	}
 	b.dayTrade(s, se, t)
 	return dst
@@ -282,6 +293,7 @@ func (b *Builder) closeMinutes(dst []market.Event, s *source, seq market.Seq) []
 	sortSeries(s.open)
 	for _, se := range s.open {
 		dst = append(dst, event(market.Bars, se.symbol, seq, &se.minute))
+		b.over = append(b.over, Minute{Source: s.name, Symbol: se.symbol, Sum: Sum{se.minute}})
 		se.prune(b.cutoff(s))
 		if se.minute.start >= b.cutoff(s) {
 			se.closed = append(se.closed, se.minute)

@@ -61,7 +61,7 @@ func (b *Builder) loadSource(m *pb.BarSource) error {
 	if !plausible(m.GetWatermark()) {
 		return fmt.Errorf("watermark %d is not between 1970 and 2200", m.GetWatermark())
 	}
-	s := &source{behind: int(m.GetBehind()), symbols: make(map[market.Symbol]*series, len(m.GetSeries()))}
+	s := &source{name: m.GetName(), behind: int(m.GetBehind()), symbols: make(map[market.Symbol]*series, len(m.GetSeries()))}
 	b.setMark(s, m.GetWatermark())
 	if h := m.GetHeld(); h != nil {
 		s.held = &tick{

@@ -373,6 +373,155 @@ func (x *BarSeries) GetDayChanged() bool {
 	return false
 }
 
+// BarRecord is what monitors keep of minutes that are over, beyond a restart: one
+// record continues the one before. It is no interface, either.
+type BarRecord struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The feed's epoch.
+	Epoch uint64 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// All minutes that were over, or were corrected, up to this place are in this
+	// record or in those before it.
+	Through uint64 `protobuf:"varint,2,opt,name=through,proto3" json:"through,omitempty"`
+	// The records before are of a feed that has lost its end: they do not count.
+	Anew bool `protobuf:"varint,3,opt,name=anew,proto3" json:"anew,omitempty"`
+	// The minutes, in the order in which they were emitted; a later one replaces an
+	// earlier one of the same source, symbol and start.
+	Minutes       []*BarMinute `protobuf:"bytes,4,rep,name=minutes,proto3" json:"minutes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BarRecord) Reset() {
+	*x = BarRecord{}
+	mi := &file_lzstock_v1_checkpoint_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BarRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BarRecord) ProtoMessage() {}
+
+func (x *BarRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_lzstock_v1_checkpoint_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BarRecord.ProtoReflect.Descriptor instead.
+func (*BarRecord) Descriptor() ([]byte, []int) {
+	return file_lzstock_v1_checkpoint_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *BarRecord) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *BarRecord) GetThrough() uint64 {
+	if x != nil {
+		return x.Through
+	}
+	return 0
+}
+
+func (x *BarRecord) GetAnew() bool {
+	if x != nil {
+		return x.Anew
+	}
+	return false
+}
+
+func (x *BarRecord) GetMinutes() []*BarMinute {
+	if x != nil {
+		return x.Minutes
+	}
+	return nil
+}
+
+// BarMinute is one minute that is over.
+type BarMinute struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The source's name.
+	Source string `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
+	// The instrument.
+	Symbol string `protobuf:"bytes,2,opt,name=symbol,proto3" json:"symbol,omitempty"`
+	// When the bus stored what completed or corrected it, Unix nanoseconds.
+	Stored int64 `protobuf:"fixed64,3,opt,name=stored,proto3" json:"stored,omitempty"`
+	// The bar.
+	Sum           *BarSum `protobuf:"bytes,4,opt,name=sum,proto3" json:"sum,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BarMinute) Reset() {
+	*x = BarMinute{}
+	mi := &file_lzstock_v1_checkpoint_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BarMinute) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BarMinute) ProtoMessage() {}
+
+func (x *BarMinute) ProtoReflect() protoreflect.Message {
+	mi := &file_lzstock_v1_checkpoint_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BarMinute.ProtoReflect.Descriptor instead.
+func (*BarMinute) Descriptor() ([]byte, []int) {
+	return file_lzstock_v1_checkpoint_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *BarMinute) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *BarMinute) GetSymbol() string {
+	if x != nil {
+		return x.Symbol
+	}
+	return ""
+}
+
+func (x *BarMinute) GetStored() int64 {
+	if x != nil {
+		return x.Stored
+	}
+	return 0
+}
+
+func (x *BarMinute) GetSum() *BarSum {
+	if x != nil {
+		return x.Sum
+	}
+	return nil
+}
+
 // BarSum is a bar and the sums that it is made of.
 type BarSum struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -407,7 +556,7 @@ type BarSum struct {
 
 func (x *BarSum) Reset() {
 	*x = BarSum{}
-	mi := &file_lzstock_v1_checkpoint_proto_msgTypes[4]
+	mi := &file_lzstock_v1_checkpoint_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -419,7 +568,7 @@ func (x *BarSum) String() string {
 func (*BarSum) ProtoMessage() {}
 
 func (x *BarSum) ProtoReflect() protoreflect.Message {
-	mi := &file_lzstock_v1_checkpoint_proto_msgTypes[4]
+	mi := &file_lzstock_v1_checkpoint_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -432,7 +581,7 @@ func (x *BarSum) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BarSum.ProtoReflect.Descriptor instead.
 func (*BarSum) Descriptor() ([]byte, []int) {
-	return file_lzstock_v1_checkpoint_proto_rawDescGZIP(), []int{4}
+	return file_lzstock_v1_checkpoint_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *BarSum) GetStart() int64 {
@@ -552,7 +701,17 @@ const file_lzstock_v1_checkpoint_proto_rawDesc = "" +
 	"\x06closed\x18\x03 \x03(\v2\x12.lzstock.v1.BarSumR\x06closed\x12$\n" +
 	"\x03day\x18\x04 \x01(\v2\x12.lzstock.v1.BarSumR\x03day\x12\x1f\n" +
 	"\vday_changed\x18\x05 \x01(\bR\n" +
-	"dayChanged\"\xaa\x02\n" +
+	"dayChanged\"\x80\x01\n" +
+	"\tBarRecord\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x18\n" +
+	"\athrough\x18\x02 \x01(\x04R\athrough\x12\x12\n" +
+	"\x04anew\x18\x03 \x01(\bR\x04anew\x12/\n" +
+	"\aminutes\x18\x04 \x03(\v2\x15.lzstock.v1.BarMinuteR\aminutes\"y\n" +
+	"\tBarMinute\x12\x16\n" +
+	"\x06source\x18\x01 \x01(\tR\x06source\x12\x16\n" +
+	"\x06symbol\x18\x02 \x01(\tR\x06symbol\x12\x16\n" +
+	"\x06stored\x18\x03 \x01(\x10R\x06stored\x12$\n" +
+	"\x03sum\x18\x04 \x01(\v2\x12.lzstock.v1.BarSumR\x03sum\"\xaa\x02\n" +
 	"\x06BarSum\x12\x14\n" +
 	"\x05start\x18\x01 \x01(\x10R\x05start\x12\x16\n" +
 	"\x06trades\x18\x02 \x01(\x04R\x06trades\x12\x12\n" +
@@ -584,31 +743,35 @@ func file_lzstock_v1_checkpoint_proto_rawDescGZIP() []byte {
 	return file_lzstock_v1_checkpoint_proto_rawDescData
 }
 
-var file_lzstock_v1_checkpoint_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_lzstock_v1_checkpoint_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_lzstock_v1_checkpoint_proto_goTypes = []any{
 	(*Checkpoint)(nil), // 0: lzstock.v1.Checkpoint
 	(*BarSource)(nil),  // 1: lzstock.v1.BarSource
 	(*BarTick)(nil),    // 2: lzstock.v1.BarTick
 	(*BarSeries)(nil),  // 3: lzstock.v1.BarSeries
-	(*BarSum)(nil),     // 4: lzstock.v1.BarSum
-	(*Position)(nil),   // 5: lzstock.v1.Position
-	(*Event)(nil),      // 6: lzstock.v1.Event
+	(*BarRecord)(nil),  // 4: lzstock.v1.BarRecord
+	(*BarMinute)(nil),  // 5: lzstock.v1.BarMinute
+	(*BarSum)(nil),     // 6: lzstock.v1.BarSum
+	(*Position)(nil),   // 7: lzstock.v1.Position
+	(*Event)(nil),      // 8: lzstock.v1.Event
 }
 var file_lzstock_v1_checkpoint_proto_depIdxs = []int32{
-	5, // 0: lzstock.v1.Checkpoint.position:type_name -> lzstock.v1.Position
-	6, // 1: lzstock.v1.Checkpoint.values:type_name -> lzstock.v1.Event
-	6, // 2: lzstock.v1.Checkpoint.derived:type_name -> lzstock.v1.Event
-	1, // 3: lzstock.v1.Checkpoint.sources:type_name -> lzstock.v1.BarSource
-	2, // 4: lzstock.v1.BarSource.held:type_name -> lzstock.v1.BarTick
-	3, // 5: lzstock.v1.BarSource.series:type_name -> lzstock.v1.BarSeries
-	4, // 6: lzstock.v1.BarSeries.minute:type_name -> lzstock.v1.BarSum
-	4, // 7: lzstock.v1.BarSeries.closed:type_name -> lzstock.v1.BarSum
-	4, // 8: lzstock.v1.BarSeries.day:type_name -> lzstock.v1.BarSum
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	7,  // 0: lzstock.v1.Checkpoint.position:type_name -> lzstock.v1.Position
+	8,  // 1: lzstock.v1.Checkpoint.values:type_name -> lzstock.v1.Event
+	8,  // 2: lzstock.v1.Checkpoint.derived:type_name -> lzstock.v1.Event
+	1,  // 3: lzstock.v1.Checkpoint.sources:type_name -> lzstock.v1.BarSource
+	2,  // 4: lzstock.v1.BarSource.held:type_name -> lzstock.v1.BarTick
+	3,  // 5: lzstock.v1.BarSource.series:type_name -> lzstock.v1.BarSeries
+	6,  // 6: lzstock.v1.BarSeries.minute:type_name -> lzstock.v1.BarSum
+	6,  // 7: lzstock.v1.BarSeries.closed:type_name -> lzstock.v1.BarSum
+	6,  // 8: lzstock.v1.BarSeries.day:type_name -> lzstock.v1.BarSum
+	5,  // 9: lzstock.v1.BarRecord.minutes:type_name -> lzstock.v1.BarMinute
+	6,  // 10: lzstock.v1.BarMinute.sum:type_name -> lzstock.v1.BarSum
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_lzstock_v1_checkpoint_proto_init() }
@@ -623,7 +786,7 @@ func file_lzstock_v1_checkpoint_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_lzstock_v1_checkpoint_proto_rawDesc), len(file_lzstock_v1_checkpoint_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

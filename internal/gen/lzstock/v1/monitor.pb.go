@@ -24,6 +24,71 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Timeframe is how long the intervals of bars are.
+type Timeframe int32
+
+const (
+	// Not set.
+	Timeframe_TIMEFRAME_UNSPECIFIED Timeframe = 0
+	// A minute.
+	Timeframe_TIMEFRAME_MINUTE Timeframe = 1
+	// Five minutes, from the full hour in UTC.
+	Timeframe_TIMEFRAME_FIVE_MINUTES Timeframe = 2
+	// Fifteen minutes, from the full hour in UTC.
+	Timeframe_TIMEFRAME_QUARTER_HOUR Timeframe = 3
+	// An hour, full in UTC.
+	Timeframe_TIMEFRAME_HOUR Timeframe = 4
+	// A day in the time zone of the service.
+	Timeframe_TIMEFRAME_DAY Timeframe = 5
+)
+
+// Enum value maps for Timeframe.
+var (
+	Timeframe_name = map[int32]string{
+		0: "TIMEFRAME_UNSPECIFIED",
+		1: "TIMEFRAME_MINUTE",
+		2: "TIMEFRAME_FIVE_MINUTES",
+		3: "TIMEFRAME_QUARTER_HOUR",
+		4: "TIMEFRAME_HOUR",
+		5: "TIMEFRAME_DAY",
+	}
+	Timeframe_value = map[string]int32{
+		"TIMEFRAME_UNSPECIFIED":  0,
+		"TIMEFRAME_MINUTE":       1,
+		"TIMEFRAME_FIVE_MINUTES": 2,
+		"TIMEFRAME_QUARTER_HOUR": 3,
+		"TIMEFRAME_HOUR":         4,
+		"TIMEFRAME_DAY":          5,
+	}
+)
+
+func (x Timeframe) Enum() *Timeframe {
+	p := new(Timeframe)
+	*p = x
+	return p
+}
+
+func (x Timeframe) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Timeframe) Descriptor() protoreflect.EnumDescriptor {
+	return file_lzstock_v1_monitor_proto_enumTypes[0].Descriptor()
+}
+
+func (Timeframe) Type() protoreflect.EnumType {
+	return &file_lzstock_v1_monitor_proto_enumTypes[0]
+}
+
+func (x Timeframe) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Timeframe.Descriptor instead.
+func (Timeframe) EnumDescriptor() ([]byte, []int) {
+	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{0}
+}
+
 // Why events were lost.
 type Gap_Reason int32
 
@@ -61,11 +126,11 @@ func (x Gap_Reason) String() string {
 }
 
 func (Gap_Reason) Descriptor() protoreflect.EnumDescriptor {
-	return file_lzstock_v1_monitor_proto_enumTypes[0].Descriptor()
+	return file_lzstock_v1_monitor_proto_enumTypes[1].Descriptor()
 }
 
 func (Gap_Reason) Type() protoreflect.EnumType {
-	return &file_lzstock_v1_monitor_proto_enumTypes[0]
+	return &file_lzstock_v1_monitor_proto_enumTypes[1]
 }
 
 func (x Gap_Reason) Number() protoreflect.EnumNumber {
@@ -119,11 +184,11 @@ func (x FeedState_State) String() string {
 }
 
 func (FeedState_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_lzstock_v1_monitor_proto_enumTypes[1].Descriptor()
+	return file_lzstock_v1_monitor_proto_enumTypes[2].Descriptor()
 }
 
 func (FeedState_State) Type() protoreflect.EnumType {
-	return &file_lzstock_v1_monitor_proto_enumTypes[1]
+	return &file_lzstock_v1_monitor_proto_enumTypes[2]
 }
 
 func (x FeedState_State) Number() protoreflect.EnumNumber {
@@ -193,11 +258,11 @@ func (x FeedState_Reason) String() string {
 }
 
 func (FeedState_Reason) Descriptor() protoreflect.EnumDescriptor {
-	return file_lzstock_v1_monitor_proto_enumTypes[2].Descriptor()
+	return file_lzstock_v1_monitor_proto_enumTypes[3].Descriptor()
 }
 
 func (FeedState_Reason) Type() protoreflect.EnumType {
-	return &file_lzstock_v1_monitor_proto_enumTypes[2]
+	return &file_lzstock_v1_monitor_proto_enumTypes[3]
 }
 
 func (x FeedState_Reason) Number() protoreflect.EnumNumber {
@@ -998,7 +1063,9 @@ func (x *StreamPricesResponse) GetEvents() []*Event {
 type GetSnapshotsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The topics; at least one.
-	Topics        []*Topics `protobuf:"bytes,1,rep,name=topics,proto3" json:"topics,omitempty"`
+	Topics []*Topics `protobuf:"bytes,1,rep,name=topics,proto3" json:"topics,omitempty"`
+	// Answer the day before, too, of the topics of dailyBars.
+	PreviousDays  bool `protobuf:"varint,2,opt,name=previous_days,json=previousDays,proto3" json:"previous_days,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1040,13 +1107,23 @@ func (x *GetSnapshotsRequest) GetTopics() []*Topics {
 	return nil
 }
 
+func (x *GetSnapshotsRequest) GetPreviousDays() bool {
+	if x != nil {
+		return x.PreviousDays
+	}
+	return false
+}
+
 // GetSnapshotsResponse holds current values.
 type GetSnapshotsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The feed's position at which all of the events are current.
 	Position *Position `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
 	// The last event of each topic that has one, ascending by seq.
-	Events        []*Event `protobuf:"bytes,2,rep,name=events,proto3" json:"events,omitempty"`
+	Events []*Event `protobuf:"bytes,2,rep,name=events,proto3" json:"events,omitempty"`
+	// Where it was asked for: of each symbol whose day bar is in events, the bar of
+	// the last day before, where it is held.
+	PreviousDays  []*SymbolBars `protobuf:"bytes,3,rep,name=previous_days,json=previousDays,proto3" json:"previous_days,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1095,6 +1172,236 @@ func (x *GetSnapshotsResponse) GetEvents() []*Event {
 	return nil
 }
 
+func (x *GetSnapshotsResponse) GetPreviousDays() []*SymbolBars {
+	if x != nil {
+		return x.PreviousDays
+	}
+	return nil
+}
+
+// GetBarsRequest asks for a page of bars.
+type GetBarsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The symbols; at least one.
+	Symbols []string `protobuf:"bytes,1,rep,name=symbols,proto3" json:"symbols,omitempty"`
+	// How long the intervals are; must be set.
+	Timeframe Timeframe `protobuf:"varint,2,opt,name=timeframe,proto3,enum=lzstock.v1.Timeframe" json:"timeframe,omitempty"`
+	// No bars whose interval starts before, Unix nanoseconds, UTC. Absent: none is
+	// too old.
+	Start *int64 `protobuf:"fixed64,3,opt,name=start,proto3,oneof" json:"start,omitempty"`
+	// No bars whose interval starts after, Unix nanoseconds, UTC. Absent: none is too
+	// new. Bars of intervals that are not over hold the minutes that are.
+	End *int64 `protobuf:"fixed64,4,opt,name=end,proto3,oneof" json:"end,omitempty"`
+	// Greatest number of bars to answer, of all symbols together, 1 to 10,000; 0
+	// means 1,000.
+	Limit int32 `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"`
+	// From the answer before; empty for the first page. All else must be as it was.
+	PageToken string `protobuf:"bytes,6,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Each symbol's latest bar first; the symbols are in alphabetical order anyway.
+	Descending bool `protobuf:"varint,7,opt,name=descending,proto3" json:"descending,omitempty"`
+	// Nanoseconds: leave minutes out that are over for less, or were known in their
+	// last form for less.
+	Delay         int64 `protobuf:"varint,8,opt,name=delay,proto3" json:"delay,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetBarsRequest) Reset() {
+	*x = GetBarsRequest{}
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetBarsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetBarsRequest) ProtoMessage() {}
+
+func (x *GetBarsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetBarsRequest.ProtoReflect.Descriptor instead.
+func (*GetBarsRequest) Descriptor() ([]byte, []int) {
+	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *GetBarsRequest) GetSymbols() []string {
+	if x != nil {
+		return x.Symbols
+	}
+	return nil
+}
+
+func (x *GetBarsRequest) GetTimeframe() Timeframe {
+	if x != nil {
+		return x.Timeframe
+	}
+	return Timeframe_TIMEFRAME_UNSPECIFIED
+}
+
+func (x *GetBarsRequest) GetStart() int64 {
+	if x != nil && x.Start != nil {
+		return *x.Start
+	}
+	return 0
+}
+
+func (x *GetBarsRequest) GetEnd() int64 {
+	if x != nil && x.End != nil {
+		return *x.End
+	}
+	return 0
+}
+
+func (x *GetBarsRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *GetBarsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *GetBarsRequest) GetDescending() bool {
+	if x != nil {
+		return x.Descending
+	}
+	return false
+}
+
+func (x *GetBarsRequest) GetDelay() int64 {
+	if x != nil {
+		return x.Delay
+	}
+	return 0
+}
+
+// GetBarsResponse is a page of bars.
+type GetBarsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The bars, by symbol, in alphabetical order; those without any are left out.
+	Symbols []*SymbolBars `protobuf:"bytes,1,rep,name=symbols,proto3" json:"symbols,omitempty"`
+	// For the next page; empty after the last.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetBarsResponse) Reset() {
+	*x = GetBarsResponse{}
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetBarsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetBarsResponse) ProtoMessage() {}
+
+func (x *GetBarsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetBarsResponse.ProtoReflect.Descriptor instead.
+func (*GetBarsResponse) Descriptor() ([]byte, []int) {
+	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *GetBarsResponse) GetSymbols() []*SymbolBars {
+	if x != nil {
+		return x.Symbols
+	}
+	return nil
+}
+
+func (x *GetBarsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// SymbolBars holds bars of one symbol.
+type SymbolBars struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The instrument.
+	Symbol string `protobuf:"bytes,1,opt,name=symbol,proto3" json:"symbol,omitempty"`
+	// The bars, in the order that was asked for.
+	Bars          []*Bar `protobuf:"bytes,2,rep,name=bars,proto3" json:"bars,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SymbolBars) Reset() {
+	*x = SymbolBars{}
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SymbolBars) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SymbolBars) ProtoMessage() {}
+
+func (x *SymbolBars) ProtoReflect() protoreflect.Message {
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SymbolBars.ProtoReflect.Descriptor instead.
+func (*SymbolBars) Descriptor() ([]byte, []int) {
+	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *SymbolBars) GetSymbol() string {
+	if x != nil {
+		return x.Symbol
+	}
+	return ""
+}
+
+func (x *SymbolBars) GetBars() []*Bar {
+	if x != nil {
+		return x.Bars
+	}
+	return nil
+}
+
 // ReplayRequest names topics and a place.
 type ReplayRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1111,7 +1418,7 @@ type ReplayRequest struct {
 
 func (x *ReplayRequest) Reset() {
 	*x = ReplayRequest{}
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[13]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1123,7 +1430,7 @@ func (x *ReplayRequest) String() string {
 func (*ReplayRequest) ProtoMessage() {}
 
 func (x *ReplayRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[13]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1136,7 +1443,7 @@ func (x *ReplayRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayRequest.ProtoReflect.Descriptor instead.
 func (*ReplayRequest) Descriptor() ([]byte, []int) {
-	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{13}
+	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ReplayRequest) GetTopics() []*Topics {
@@ -1177,7 +1484,7 @@ type ReplayResponse struct {
 
 func (x *ReplayResponse) Reset() {
 	*x = ReplayResponse{}
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[14]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1189,7 +1496,7 @@ func (x *ReplayResponse) String() string {
 func (*ReplayResponse) ProtoMessage() {}
 
 func (x *ReplayResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[14]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1202,7 +1509,7 @@ func (x *ReplayResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayResponse.ProtoReflect.Descriptor instead.
 func (*ReplayResponse) Descriptor() ([]byte, []int) {
-	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{14}
+	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ReplayResponse) GetThrough() *Position {
@@ -1229,7 +1536,8 @@ func (x *ReplayResponse) GetMissed() []*Topics {
 // ListSymbolsRequest asks for a page of symbols.
 type ListSymbolsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Only symbols that begin with it. May be empty.
+	// Only symbols that begin with it, or whose name has a word that does, in capitals
+	// or not. May be empty.
 	Prefix string `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`
 	// Greatest number of symbols to answer, 1 to 10,000; 0 means 1,000.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
@@ -1241,7 +1549,7 @@ type ListSymbolsRequest struct {
 
 func (x *ListSymbolsRequest) Reset() {
 	*x = ListSymbolsRequest{}
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[15]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1253,7 +1561,7 @@ func (x *ListSymbolsRequest) String() string {
 func (*ListSymbolsRequest) ProtoMessage() {}
 
 func (x *ListSymbolsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[15]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1266,7 +1574,7 @@ func (x *ListSymbolsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSymbolsRequest.ProtoReflect.Descriptor instead.
 func (*ListSymbolsRequest) Descriptor() ([]byte, []int) {
-	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{15}
+	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListSymbolsRequest) GetPrefix() string {
@@ -1297,13 +1605,15 @@ type ListSymbolsResponse struct {
 	Symbols []string `protobuf:"bytes,1,rep,name=symbols,proto3" json:"symbols,omitempty"`
 	// For the next page; empty after the last.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// The names of those that have one, by symbol.
+	Names         map[string]string `protobuf:"bytes,3,rep,name=names,proto3" json:"names,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListSymbolsResponse) Reset() {
 	*x = ListSymbolsResponse{}
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[16]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1315,7 +1625,7 @@ func (x *ListSymbolsResponse) String() string {
 func (*ListSymbolsResponse) ProtoMessage() {}
 
 func (x *ListSymbolsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[16]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1328,7 +1638,7 @@ func (x *ListSymbolsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSymbolsResponse.ProtoReflect.Descriptor instead.
 func (*ListSymbolsResponse) Descriptor() ([]byte, []int) {
-	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{16}
+	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListSymbolsResponse) GetSymbols() []string {
@@ -1343,6 +1653,13 @@ func (x *ListSymbolsResponse) GetNextPageToken() string {
 		return x.NextPageToken
 	}
 	return ""
+}
+
+func (x *ListSymbolsResponse) GetNames() map[string]string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
 }
 
 // Source is the state of one source.
@@ -1362,7 +1679,7 @@ type FeedState_Source struct {
 
 func (x *FeedState_Source) Reset() {
 	*x = FeedState_Source{}
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[17]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1374,7 +1691,7 @@ func (x *FeedState_Source) String() string {
 func (*FeedState_Source) ProtoMessage() {}
 
 func (x *FeedState_Source) ProtoReflect() protoreflect.Message {
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[17]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1494,12 +1811,35 @@ const file_lzstock_v1_monitor_proto_rawDesc = "" +
 	"\x14StreamPricesResponse\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x1a\n" +
 	"\bsnapshot\x18\x02 \x01(\bR\bsnapshot\x12)\n" +
-	"\x06events\x18\x03 \x03(\v2\x11.lzstock.v1.EventR\x06events\"A\n" +
+	"\x06events\x18\x03 \x03(\v2\x11.lzstock.v1.EventR\x06events\"f\n" +
 	"\x13GetSnapshotsRequest\x12*\n" +
-	"\x06topics\x18\x01 \x03(\v2\x12.lzstock.v1.TopicsR\x06topics\"s\n" +
+	"\x06topics\x18\x01 \x03(\v2\x12.lzstock.v1.TopicsR\x06topics\x12#\n" +
+	"\rprevious_days\x18\x02 \x01(\bR\fpreviousDays\"\xb0\x01\n" +
 	"\x14GetSnapshotsResponse\x120\n" +
 	"\bposition\x18\x01 \x01(\v2\x14.lzstock.v1.PositionR\bposition\x12)\n" +
-	"\x06events\x18\x02 \x03(\v2\x11.lzstock.v1.EventR\x06events\"}\n" +
+	"\x06events\x18\x02 \x03(\v2\x11.lzstock.v1.EventR\x06events\x12;\n" +
+	"\rprevious_days\x18\x03 \x03(\v2\x16.lzstock.v1.SymbolBarsR\fpreviousDays\"\x8e\x02\n" +
+	"\x0eGetBarsRequest\x12\x18\n" +
+	"\asymbols\x18\x01 \x03(\tR\asymbols\x123\n" +
+	"\ttimeframe\x18\x02 \x01(\x0e2\x15.lzstock.v1.TimeframeR\ttimeframe\x12\x19\n" +
+	"\x05start\x18\x03 \x01(\x10H\x00R\x05start\x88\x01\x01\x12\x15\n" +
+	"\x03end\x18\x04 \x01(\x10H\x01R\x03end\x88\x01\x01\x12\x14\n" +
+	"\x05limit\x18\x05 \x01(\x05R\x05limit\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x06 \x01(\tR\tpageToken\x12\x1e\n" +
+	"\n" +
+	"descending\x18\a \x01(\bR\n" +
+	"descending\x12\x14\n" +
+	"\x05delay\x18\b \x01(\x03R\x05delayB\b\n" +
+	"\x06_startB\x06\n" +
+	"\x04_end\"k\n" +
+	"\x0fGetBarsResponse\x120\n" +
+	"\asymbols\x18\x01 \x03(\v2\x16.lzstock.v1.SymbolBarsR\asymbols\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"I\n" +
+	"\n" +
+	"SymbolBars\x12\x16\n" +
+	"\x06symbol\x18\x01 \x01(\tR\x06symbol\x12#\n" +
+	"\x04bars\x18\x02 \x03(\v2\x0f.lzstock.v1.BarR\x04bars\"}\n" +
 	"\rReplayRequest\x12*\n" +
 	"\x06topics\x18\x01 \x03(\v2\x12.lzstock.v1.TopicsR\x06topics\x12*\n" +
 	"\x05since\x18\x02 \x01(\v2\x14.lzstock.v1.PositionR\x05since\x12\x14\n" +
@@ -1512,15 +1852,28 @@ const file_lzstock_v1_monitor_proto_rawDesc = "" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x1b\n" +
 	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tR\tpageToken\"W\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\"\xd3\x01\n" +
 	"\x13ListSymbolsResponse\x12\x18\n" +
 	"\asymbols\x18\x01 \x03(\tR\asymbols\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\x8a\x03\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12@\n" +
+	"\x05names\x18\x03 \x03(\v2*.lzstock.v1.ListSymbolsResponse.NamesEntryR\x05names\x1a8\n" +
+	"\n" +
+	"NamesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\x9b\x01\n" +
+	"\tTimeframe\x12\x19\n" +
+	"\x15TIMEFRAME_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10TIMEFRAME_MINUTE\x10\x01\x12\x1a\n" +
+	"\x16TIMEFRAME_FIVE_MINUTES\x10\x02\x12\x1a\n" +
+	"\x16TIMEFRAME_QUARTER_HOUR\x10\x03\x12\x12\n" +
+	"\x0eTIMEFRAME_HOUR\x10\x04\x12\x11\n" +
+	"\rTIMEFRAME_DAY\x10\x052\xce\x03\n" +
 	"\rMarketMonitor\x12@\n" +
 	"\x05Watch\x12\x18.lzstock.v1.WatchRequest\x1a\x19.lzstock.v1.WatchResponse(\x010\x01\x12S\n" +
 	"\fStreamPrices\x12\x1f.lzstock.v1.StreamPricesRequest\x1a .lzstock.v1.StreamPricesResponse0\x01\x12Q\n" +
 	"\fGetSnapshots\x12\x1f.lzstock.v1.GetSnapshotsRequest\x1a .lzstock.v1.GetSnapshotsResponse\x12?\n" +
-	"\x06Replay\x12\x19.lzstock.v1.ReplayRequest\x1a\x1a.lzstock.v1.ReplayResponse\x12N\n" +
+	"\x06Replay\x12\x19.lzstock.v1.ReplayRequest\x1a\x1a.lzstock.v1.ReplayResponse\x12B\n" +
+	"\aGetBars\x12\x1a.lzstock.v1.GetBarsRequest\x1a\x1b.lzstock.v1.GetBarsResponse\x12N\n" +
 	"\vListSymbols\x12\x1e.lzstock.v1.ListSymbolsRequest\x1a\x1f.lzstock.v1.ListSymbolsResponseB\xa5\x01\n" +
 	"\x0ecom.lzstock.v1B\fMonitorProtoP\x01Z<github.com/lzstock/lzstock/internal/gen/lzstock/v1;lzstockv1\xa2\x02\x03LXX\xaa\x02\n" +
 	"Lzstock.V1\xca\x02\n" +
@@ -1538,86 +1891,99 @@ func file_lzstock_v1_monitor_proto_rawDescGZIP() []byte {
 	return file_lzstock_v1_monitor_proto_rawDescData
 }
 
-var file_lzstock_v1_monitor_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_lzstock_v1_monitor_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_lzstock_v1_monitor_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_lzstock_v1_monitor_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_lzstock_v1_monitor_proto_goTypes = []any{
-	(Gap_Reason)(0),              // 0: lzstock.v1.Gap.Reason
-	(FeedState_State)(0),         // 1: lzstock.v1.FeedState.State
-	(FeedState_Reason)(0),        // 2: lzstock.v1.FeedState.Reason
-	(*Topics)(nil),               // 3: lzstock.v1.Topics
-	(*WatchRequest)(nil),         // 4: lzstock.v1.WatchRequest
-	(*WatchResponse)(nil),        // 5: lzstock.v1.WatchResponse
-	(*Welcome)(nil),              // 6: lzstock.v1.Welcome
-	(*Snapshots)(nil),            // 7: lzstock.v1.Snapshots
-	(*Added)(nil),                // 8: lzstock.v1.Added
-	(*Gap)(nil),                  // 9: lzstock.v1.Gap
-	(*FeedState)(nil),            // 10: lzstock.v1.FeedState
-	(*Progress)(nil),             // 11: lzstock.v1.Progress
-	(*StreamPricesRequest)(nil),  // 12: lzstock.v1.StreamPricesRequest
-	(*StreamPricesResponse)(nil), // 13: lzstock.v1.StreamPricesResponse
-	(*GetSnapshotsRequest)(nil),  // 14: lzstock.v1.GetSnapshotsRequest
-	(*GetSnapshotsResponse)(nil), // 15: lzstock.v1.GetSnapshotsResponse
-	(*ReplayRequest)(nil),        // 16: lzstock.v1.ReplayRequest
-	(*ReplayResponse)(nil),       // 17: lzstock.v1.ReplayResponse
-	(*ListSymbolsRequest)(nil),   // 18: lzstock.v1.ListSymbolsRequest
-	(*ListSymbolsResponse)(nil),  // 19: lzstock.v1.ListSymbolsResponse
-	(*FeedState_Source)(nil),     // 20: lzstock.v1.FeedState.Source
-	(Channel)(0),                 // 21: lzstock.v1.Channel
-	(*Position)(nil),             // 22: lzstock.v1.Position
-	(*EventBatch)(nil),           // 23: lzstock.v1.EventBatch
-	(*Event)(nil),                // 24: lzstock.v1.Event
+	(Timeframe)(0),               // 0: lzstock.v1.Timeframe
+	(Gap_Reason)(0),              // 1: lzstock.v1.Gap.Reason
+	(FeedState_State)(0),         // 2: lzstock.v1.FeedState.State
+	(FeedState_Reason)(0),        // 3: lzstock.v1.FeedState.Reason
+	(*Topics)(nil),               // 4: lzstock.v1.Topics
+	(*WatchRequest)(nil),         // 5: lzstock.v1.WatchRequest
+	(*WatchResponse)(nil),        // 6: lzstock.v1.WatchResponse
+	(*Welcome)(nil),              // 7: lzstock.v1.Welcome
+	(*Snapshots)(nil),            // 8: lzstock.v1.Snapshots
+	(*Added)(nil),                // 9: lzstock.v1.Added
+	(*Gap)(nil),                  // 10: lzstock.v1.Gap
+	(*FeedState)(nil),            // 11: lzstock.v1.FeedState
+	(*Progress)(nil),             // 12: lzstock.v1.Progress
+	(*StreamPricesRequest)(nil),  // 13: lzstock.v1.StreamPricesRequest
+	(*StreamPricesResponse)(nil), // 14: lzstock.v1.StreamPricesResponse
+	(*GetSnapshotsRequest)(nil),  // 15: lzstock.v1.GetSnapshotsRequest
+	(*GetSnapshotsResponse)(nil), // 16: lzstock.v1.GetSnapshotsResponse
+	(*GetBarsRequest)(nil),       // 17: lzstock.v1.GetBarsRequest
+	(*GetBarsResponse)(nil),      // 18: lzstock.v1.GetBarsResponse
+	(*SymbolBars)(nil),           // 19: lzstock.v1.SymbolBars
+	(*ReplayRequest)(nil),        // 20: lzstock.v1.ReplayRequest
+	(*ReplayResponse)(nil),       // 21: lzstock.v1.ReplayResponse
+	(*ListSymbolsRequest)(nil),   // 22: lzstock.v1.ListSymbolsRequest
+	(*ListSymbolsResponse)(nil),  // 23: lzstock.v1.ListSymbolsResponse
+	(*FeedState_Source)(nil),     // 24: lzstock.v1.FeedState.Source
+	nil,                          // 25: lzstock.v1.ListSymbolsResponse.NamesEntry
+	(Channel)(0),                 // 26: lzstock.v1.Channel
+	(*Position)(nil),             // 27: lzstock.v1.Position
+	(*EventBatch)(nil),           // 28: lzstock.v1.EventBatch
+	(*Event)(nil),                // 29: lzstock.v1.Event
+	(*Bar)(nil),                  // 30: lzstock.v1.Bar
 }
 var file_lzstock_v1_monitor_proto_depIdxs = []int32{
-	21, // 0: lzstock.v1.Topics.channel:type_name -> lzstock.v1.Channel
-	3,  // 1: lzstock.v1.WatchRequest.add:type_name -> lzstock.v1.Topics
-	3,  // 2: lzstock.v1.WatchRequest.drop:type_name -> lzstock.v1.Topics
-	22, // 3: lzstock.v1.WatchRequest.since:type_name -> lzstock.v1.Position
-	6,  // 4: lzstock.v1.WatchResponse.welcome:type_name -> lzstock.v1.Welcome
-	7,  // 5: lzstock.v1.WatchResponse.snapshots:type_name -> lzstock.v1.Snapshots
-	23, // 6: lzstock.v1.WatchResponse.batch:type_name -> lzstock.v1.EventBatch
-	8,  // 7: lzstock.v1.WatchResponse.added:type_name -> lzstock.v1.Added
-	9,  // 8: lzstock.v1.WatchResponse.gap:type_name -> lzstock.v1.Gap
-	10, // 9: lzstock.v1.WatchResponse.feed:type_name -> lzstock.v1.FeedState
-	11, // 10: lzstock.v1.WatchResponse.progress:type_name -> lzstock.v1.Progress
-	22, // 11: lzstock.v1.Welcome.position:type_name -> lzstock.v1.Position
-	3,  // 12: lzstock.v1.Snapshots.topics:type_name -> lzstock.v1.Topics
-	24, // 13: lzstock.v1.Snapshots.events:type_name -> lzstock.v1.Event
-	0,  // 14: lzstock.v1.Gap.reason:type_name -> lzstock.v1.Gap.Reason
-	22, // 15: lzstock.v1.Gap.from:type_name -> lzstock.v1.Position
-	22, // 16: lzstock.v1.Gap.to:type_name -> lzstock.v1.Position
-	3,  // 17: lzstock.v1.Gap.topics:type_name -> lzstock.v1.Topics
-	1,  // 18: lzstock.v1.FeedState.state:type_name -> lzstock.v1.FeedState.State
-	2,  // 19: lzstock.v1.FeedState.reason:type_name -> lzstock.v1.FeedState.Reason
-	20, // 20: lzstock.v1.FeedState.sources:type_name -> lzstock.v1.FeedState.Source
-	22, // 21: lzstock.v1.Progress.position:type_name -> lzstock.v1.Position
-	3,  // 22: lzstock.v1.StreamPricesRequest.topics:type_name -> lzstock.v1.Topics
-	22, // 23: lzstock.v1.StreamPricesRequest.since:type_name -> lzstock.v1.Position
-	24, // 24: lzstock.v1.StreamPricesResponse.events:type_name -> lzstock.v1.Event
-	3,  // 25: lzstock.v1.GetSnapshotsRequest.topics:type_name -> lzstock.v1.Topics
-	22, // 26: lzstock.v1.GetSnapshotsResponse.position:type_name -> lzstock.v1.Position
-	24, // 27: lzstock.v1.GetSnapshotsResponse.events:type_name -> lzstock.v1.Event
-	3,  // 28: lzstock.v1.ReplayRequest.topics:type_name -> lzstock.v1.Topics
-	22, // 29: lzstock.v1.ReplayRequest.since:type_name -> lzstock.v1.Position
-	22, // 30: lzstock.v1.ReplayResponse.through:type_name -> lzstock.v1.Position
-	24, // 31: lzstock.v1.ReplayResponse.events:type_name -> lzstock.v1.Event
-	3,  // 32: lzstock.v1.ReplayResponse.missed:type_name -> lzstock.v1.Topics
-	1,  // 33: lzstock.v1.FeedState.Source.state:type_name -> lzstock.v1.FeedState.State
-	2,  // 34: lzstock.v1.FeedState.Source.reason:type_name -> lzstock.v1.FeedState.Reason
-	4,  // 35: lzstock.v1.MarketMonitor.Watch:input_type -> lzstock.v1.WatchRequest
-	12, // 36: lzstock.v1.MarketMonitor.StreamPrices:input_type -> lzstock.v1.StreamPricesRequest
-	14, // 37: lzstock.v1.MarketMonitor.GetSnapshots:input_type -> lzstock.v1.GetSnapshotsRequest
-	16, // 38: lzstock.v1.MarketMonitor.Replay:input_type -> lzstock.v1.ReplayRequest
-	18, // 39: lzstock.v1.MarketMonitor.ListSymbols:input_type -> lzstock.v1.ListSymbolsRequest
-	5,  // 40: lzstock.v1.MarketMonitor.Watch:output_type -> lzstock.v1.WatchResponse
-	13, // 41: lzstock.v1.MarketMonitor.StreamPrices:output_type -> lzstock.v1.StreamPricesResponse
-	15, // 42: lzstock.v1.MarketMonitor.GetSnapshots:output_type -> lzstock.v1.GetSnapshotsResponse
-	17, // 43: lzstock.v1.MarketMonitor.Replay:output_type -> lzstock.v1.ReplayResponse
-	19, // 44: lzstock.v1.MarketMonitor.ListSymbols:output_type -> lzstock.v1.ListSymbolsResponse
-	40, // [40:45] is the sub-list for method output_type
-	35, // [35:40] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	26, // 0: lzstock.v1.Topics.channel:type_name -> lzstock.v1.Channel
+	4,  // 1: lzstock.v1.WatchRequest.add:type_name -> lzstock.v1.Topics
+	4,  // 2: lzstock.v1.WatchRequest.drop:type_name -> lzstock.v1.Topics
+	27, // 3: lzstock.v1.WatchRequest.since:type_name -> lzstock.v1.Position
+	7,  // 4: lzstock.v1.WatchResponse.welcome:type_name -> lzstock.v1.Welcome
+	8,  // 5: lzstock.v1.WatchResponse.snapshots:type_name -> lzstock.v1.Snapshots
+	28, // 6: lzstock.v1.WatchResponse.batch:type_name -> lzstock.v1.EventBatch
+	9,  // 7: lzstock.v1.WatchResponse.added:type_name -> lzstock.v1.Added
+	10, // 8: lzstock.v1.WatchResponse.gap:type_name -> lzstock.v1.Gap
+	11, // 9: lzstock.v1.WatchResponse.feed:type_name -> lzstock.v1.FeedState
+	12, // 10: lzstock.v1.WatchResponse.progress:type_name -> lzstock.v1.Progress
+	27, // 11: lzstock.v1.Welcome.position:type_name -> lzstock.v1.Position
+	4,  // 12: lzstock.v1.Snapshots.topics:type_name -> lzstock.v1.Topics
+	29, // 13: lzstock.v1.Snapshots.events:type_name -> lzstock.v1.Event
+	1,  // 14: lzstock.v1.Gap.reason:type_name -> lzstock.v1.Gap.Reason
+	27, // 15: lzstock.v1.Gap.from:type_name -> lzstock.v1.Position
+	27, // 16: lzstock.v1.Gap.to:type_name -> lzstock.v1.Position
+	4,  // 17: lzstock.v1.Gap.topics:type_name -> lzstock.v1.Topics
+	2,  // 18: lzstock.v1.FeedState.state:type_name -> lzstock.v1.FeedState.State
+	3,  // 19: lzstock.v1.FeedState.reason:type_name -> lzstock.v1.FeedState.Reason
+	24, // 20: lzstock.v1.FeedState.sources:type_name -> lzstock.v1.FeedState.Source
+	27, // 21: lzstock.v1.Progress.position:type_name -> lzstock.v1.Position
+	4,  // 22: lzstock.v1.StreamPricesRequest.topics:type_name -> lzstock.v1.Topics
+	27, // 23: lzstock.v1.StreamPricesRequest.since:type_name -> lzstock.v1.Position
+	29, // 24: lzstock.v1.StreamPricesResponse.events:type_name -> lzstock.v1.Event
+	4,  // 25: lzstock.v1.GetSnapshotsRequest.topics:type_name -> lzstock.v1.Topics
+	27, // 26: lzstock.v1.GetSnapshotsResponse.position:type_name -> lzstock.v1.Position
+	29, // 27: lzstock.v1.GetSnapshotsResponse.events:type_name -> lzstock.v1.Event
+	19, // 28: lzstock.v1.GetSnapshotsResponse.previous_days:type_name -> lzstock.v1.SymbolBars
+	0,  // 29: lzstock.v1.GetBarsRequest.timeframe:type_name -> lzstock.v1.Timeframe
+	19, // 30: lzstock.v1.GetBarsResponse.symbols:type_name -> lzstock.v1.SymbolBars
+	30, // 31: lzstock.v1.SymbolBars.bars:type_name -> lzstock.v1.Bar
+	4,  // 32: lzstock.v1.ReplayRequest.topics:type_name -> lzstock.v1.Topics
+	27, // 33: lzstock.v1.ReplayRequest.since:type_name -> lzstock.v1.Position
+	27, // 34: lzstock.v1.ReplayResponse.through:type_name -> lzstock.v1.Position
+	29, // 35: lzstock.v1.ReplayResponse.events:type_name -> lzstock.v1.Event
+	4,  // 36: lzstock.v1.ReplayResponse.missed:type_name -> lzstock.v1.Topics
+	25, // 37: lzstock.v1.ListSymbolsResponse.names:type_name -> lzstock.v1.ListSymbolsResponse.NamesEntry
+	2,  // 38: lzstock.v1.FeedState.Source.state:type_name -> lzstock.v1.FeedState.State
+	3,  // 39: lzstock.v1.FeedState.Source.reason:type_name -> lzstock.v1.FeedState.Reason
+	5,  // 40: lzstock.v1.MarketMonitor.Watch:input_type -> lzstock.v1.WatchRequest
+	13, // 41: lzstock.v1.MarketMonitor.StreamPrices:input_type -> lzstock.v1.StreamPricesRequest
+	15, // 42: lzstock.v1.MarketMonitor.GetSnapshots:input_type -> lzstock.v1.GetSnapshotsRequest
+	20, // 43: lzstock.v1.MarketMonitor.Replay:input_type -> lzstock.v1.ReplayRequest
+	17, // 44: lzstock.v1.MarketMonitor.GetBars:input_type -> lzstock.v1.GetBarsRequest
+	22, // 45: lzstock.v1.MarketMonitor.ListSymbols:input_type -> lzstock.v1.ListSymbolsRequest
+	6,  // 46: lzstock.v1.MarketMonitor.Watch:output_type -> lzstock.v1.WatchResponse
+	14, // 47: lzstock.v1.MarketMonitor.StreamPrices:output_type -> lzstock.v1.StreamPricesResponse
+	16, // 48: lzstock.v1.MarketMonitor.GetSnapshots:output_type -> lzstock.v1.GetSnapshotsResponse
+	21, // 49: lzstock.v1.MarketMonitor.Replay:output_type -> lzstock.v1.ReplayResponse
+	18, // 50: lzstock.v1.MarketMonitor.GetBars:output_type -> lzstock.v1.GetBarsResponse
+	23, // 51: lzstock.v1.MarketMonitor.ListSymbols:output_type -> lzstock.v1.ListSymbolsResponse
+	46, // [46:52] is the sub-list for method output_type
+	40, // [40:46] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_lzstock_v1_monitor_proto_init() }
@@ -1635,13 +2001,14 @@ func file_lzstock_v1_monitor_proto_init() {
 		(*WatchResponse_Feed)(nil),
 		(*WatchResponse_Progress)(nil),
 	}
+	file_lzstock_v1_monitor_proto_msgTypes[13].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_lzstock_v1_monitor_proto_rawDesc), len(file_lzstock_v1_monitor_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   18,
+			NumEnums:      4,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -26,6 +26,7 @@ const (
 	MarketMonitor_StreamPrices_FullMethodName = "/lzstock.v1.MarketMonitor/StreamPrices"
 	MarketMonitor_GetSnapshots_FullMethodName = "/lzstock.v1.MarketMonitor/GetSnapshots"
 	MarketMonitor_Replay_FullMethodName       = "/lzstock.v1.MarketMonitor/Replay"
+	MarketMonitor_GetBars_FullMethodName      = "/lzstock.v1.MarketMonitor/GetBars"
 	MarketMonitor_ListSymbols_FullMethodName  = "/lzstock.v1.MarketMonitor/ListSymbols"
 )
 
@@ -58,6 +59,12 @@ type MarketMonitorClient interface {
 	// up to through, but on the topics in missed. Errors: OUT_OF_RANGE for a place of
 	// another epoch or one that the service has not reached; otherwise as for Watch.
 	Replay(ctx context.Context, in *ReplayRequest, opts ...grpc.CallOption) (*ReplayResponse, error)
+	// GetBars answers bars of the past, symbol after symbol, in pages. They are made
+	// of minutes that are over, each as its last correction has left it, which the
+	// service holds for some days. Errors: INVALID_ARGUMENT for a bad symbol,
+	// timeframe, limit or page token; RESOURCE_EXHAUSTED for too many symbols;
+	// UNAVAILABLE while the service is starting or stopping.
+	GetBars(ctx context.Context, in *GetBarsRequest, opts ...grpc.CallOption) (*GetBarsResponse, error)
 	// ListSymbols answers the symbols that the feed has carried, in alphabetical
 	// order, in pages. Errors: INVALID_ARGUMENT for a bad page token.
 	ListSymbols(ctx context.Context, in *ListSymbolsRequest, opts ...grpc.CallOption) (*ListSymbolsResponse, error)
@@ -123,6 +130,16 @@ func (c *marketMonitorClient) Replay(ctx context.Context, in *ReplayRequest, opt
 	return out, nil
 }
 
+func (c *marketMonitorClient) GetBars(ctx context.Context, in *GetBarsRequest, opts ...grpc.CallOption) (*GetBarsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetBarsResponse)
+	err := c.cc.Invoke(ctx, MarketMonitor_GetBars_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *marketMonitorClient) ListSymbols(ctx context.Context, in *ListSymbolsRequest, opts ...grpc.CallOption) (*ListSymbolsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListSymbolsResponse)
@@ -162,6 +179,12 @@ type MarketMonitorServer interface {
 	// up to through, but on the topics in missed. Errors: OUT_OF_RANGE for a place of
 	// another epoch or one that the service has not reached; otherwise as for Watch.
 	Replay(context.Context, *ReplayRequest) (*ReplayResponse, error)
+	// GetBars answers bars of the past, symbol after symbol, in pages. They are made
+	// of minutes that are over, each as its last correction has left it, which the
+	// service holds for some days. Errors: INVALID_ARGUMENT for a bad symbol,
+	// timeframe, limit or page token; RESOURCE_EXHAUSTED for too many symbols;
+	// UNAVAILABLE while the service is starting or stopping.
+	GetBars(context.Context, *GetBarsRequest) (*GetBarsResponse, error)
 	// ListSymbols answers the symbols that the feed has carried, in alphabetical
 	// order, in pages. Errors: INVALID_ARGUMENT for a bad page token.
 	ListSymbols(context.Context, *ListSymbolsRequest) (*ListSymbolsResponse, error)
@@ -186,6 +209,9 @@ func (UnimplementedMarketMonitorServer) GetSnapshots(context.Context, *GetSnapsh
 }
 func (UnimplementedMarketMonitorServer) Replay(context.Context, *ReplayRequest) (*ReplayResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Replay not implemented")
+}
+func (UnimplementedMarketMonitorServer) GetBars(context.Context, *GetBarsRequest) (*GetBarsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetBars not implemented")
 }
 func (UnimplementedMarketMonitorServer) ListSymbols(context.Context, *ListSymbolsRequest) (*ListSymbolsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListSymbols not implemented")
@@ -265,6 +291,24 @@ func _MarketMonitor_Replay_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _MarketMonitor_GetBars_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetBarsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MarketMonitorServer).GetBars(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MarketMonitor_GetBars_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MarketMonitorServer).GetBars(ctx, req.(*GetBarsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _MarketMonitor_ListSymbols_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListSymbolsRequest)
 	if err := dec(in); err != nil {
@@ -297,6 +341,10 @@ var MarketMonitor_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Replay",
 			Handler:    _MarketMonitor_Replay_Handler,
+		},
+		{
+			MethodName: "GetBars",
+			Handler:    _MarketMonitor_GetBars_Handler,
 		},
 		{
 			MethodName: "ListSymbols",
