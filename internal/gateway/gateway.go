@@ -59,6 +59,8 @@ type Config struct {
 	Delayed        map[time.Duration]Late // where clients that may see prices late alone get them, by how late
 	Addresses      edge.Addresses         // whose word counts for a client's address
 	Origins        edge.Origins           // which pages may connect, beside the gateway's own
+	Prices         Prices                 // answers REST calls for prices; nil: there are none
+	Requests       int                    // REST calls for prices a second a user; 0 means no limit
 	Opens          int                    // requests a second an address; 0 means no limit
 	AddressSockets int                    // greatest number of sockets an address; 0 means no limit
 	UserSockets    int                    // greatest number of sockets a user, the newest win; 0 means no limit
@@ -78,7 +80,7 @@ func (c Config) withDefaults() (Config, error) {
 	for name, v := range map[string]int{
 		"message_bytes": c.MessageBytes, "symbols": c.Symbols, "command_rate": c.CommandRate, "command_burst": c.CommandBurst,
 		"connections": c.Connections, "adaptive queue": c.AdaptiveQ, "every queue": c.EveryQ,
-		"opens": c.Opens, "sockets an address": c.AddressSockets, "sockets a user": c.UserSockets,
+		"opens": c.Opens, "requests a user": c.Requests, "sockets an address": c.AddressSockets, "sockets a user": c.UserSockets,
 	} {
 		if v < 0 {
 			return c, fmt.Errorf("gateway: %s is %d, want 0 or more", name, v)
@@ -147,6 +149,7 @@ type Gateway struct {
 	sessions *session.Manager
 	users    users
 	opens    *edge.Rates // nil: no limit
+	requests *edge.Rates // by user; nil: no limit
 	slots    *semaphore.Weighted
 	bridges  *bridge.Factory
 	poller   poll.Poller
@@ -186,6 +189,11 @@ func New(cfg Config, h *hub.Hub, demand Demand, log *slog.Logger, reg prometheus
 			return nil, fmt.Errorf("gateway: %w", err)
 		}
 	}
+	if cfg.Requests > 0 {
+		if g.requests, err = edge.NewRates(edge.RatesConfig{PerSecond: cfg.Requests}); err != nil {
+			return nil, fmt.Errorf("gateway: %w", err)
+		}
+	}
 	if g.poller = cfg.Poller; g.poller == nil {
 		if g.poller, err = poll.New(); err != nil {
 			return nil, fmt.Errorf("gateway: %w", err)
@@ -205,6 +213,9 @@ func New(cfg Config, h *hub.Hub, demand Demand, log *slog.Logger, reg prometheus
 	g.mux.HandleFunc("OPTIONS /v1/sessions/{id}", g.preflight("GET, DELETE"))
 	g.mux.HandleFunc("/v1/sessions", g.wrongMethod("POST"))
 	g.mux.HandleFunc("/v1/sessions/{id}", g.wrongMethod("GET, DELETE"))
+	if cfg.Prices != nil {
+		g.routePrices()
+	}
 	g.mux.HandleFunc("/", g.unknown)
 	return g, nil
 }

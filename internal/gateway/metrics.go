@@ -16,6 +16,7 @@ type metrics struct {
 	refused  *prometheus.CounterVec // by cause
 	commands *prometheus.CounterVec // by action
 	errors   *prometheus.CounterVec // by code
+	rest     *prometheus.HistogramVec
 
 	sockets, topics, inbox             *prometheus.Desc
 	draining, notices                  *prometheus.Desc
@@ -33,10 +34,14 @@ func newMetrics(g *Gateway, reg prometheus.Registerer) (*metrics, error) {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "lzstock_gateway_" + name, Help: help}, []string{label})
 	}
 	m := &metrics{
-		g:         g,
-		refused:   counter("refused_total", "Requests refused before the upgrade.", "cause"),
-		commands:  counter("commands_total", "Commands of clients.", "action"),
-		errors:    counter("command_errors_total", "Commands answered with an error.", "code"),
+		g:        g,
+		refused:  counter("refused_total", "Requests refused before the upgrade.", "cause"),
+		commands: counter("commands_total", "Commands of clients.", "action"),
+		errors:   counter("command_errors_total", "Commands answered with an error.", "code"),
+		rest: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "lzstock_gateway_rest_seconds", Help: "Time that REST calls for prices took.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
+		}, []string{"path", "status"}),
 		sockets:   desc("sockets", "Open sockets."),
 		draining:  desc("draining", "1 once the gateway is taken out of service: its sockets are told to move."),
 		notices:   desc("reconnect_notices_total", "Clients that were told to move to another connection.", "reason"),
@@ -59,7 +64,7 @@ func newMetrics(g *Gateway, reg prometheus.Registerer) (*metrics, error) {
 		age: desc("age_seconds",
 			"Time from an event's time at its source until a socket was offered it; of the last trade or quote of one write in 17, prices that are shown late left out."),
 	}
-	for _, c := range []prometheus.Collector{m.refused, m.commands, m.errors, m} {
+	for _, c := range []prometheus.Collector{m.refused, m.commands, m.errors, m.rest, m} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
 		}

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -43,6 +44,11 @@ type refusal struct {
 	challenge bool
 }
 
+// shelved has prices to be asked for over REST, or an error in their place.
+func shelved(err error) func(*Config) {
+	return func(c *Config) { c.Prices = &shelf{err: err} }
+}
+
 const sessionsPath = "/v1/sessions"
 
 // refusals are all of them.
@@ -53,6 +59,20 @@ func refusals() []refusal {
 	list := []refusal{
 		{name: "no such path", path: "/stream", status: 404, cause: "unknown-path"},
 		{name: "no such feed", path: "/v2/nyse", status: 404, cause: "unknown-feed"},
+		{name: "a symbol without prices", path: "/v2/stocks/NONE/trades/latest", header: withKey("alice"), cfg: shelved(nil), status: 404, cause: "no-prices"},
+		{name: "the latest for who is late", path: "/v2/stocks/AAPL/snapshot", header: withKey("late"), cfg: func(c *Config) {
+			shelved(nil)(c)
+			c.Delayed = map[time.Duration]Late{15 * time.Minute: {}}
+		}, status: 403, cause: "delayed-only"},
+		{name: "a symbol that is not covered", path: "/v2/stocks/AAPL/snapshot", header: withKey("other"), cfg: shelved(nil), status: 403, cause: "not-covered"},
+		{name: "too many requests of a user", path: "/v1/symbols", header: withKey("alice"), cfg: func(c *Config) {
+			shelved(nil)(c)
+			c.Requests = 1
+		}, before: func(ho *house, _ *desk, _ *refusal) {
+			ho.get("alice", "/v1/symbols", 200)
+			ho.get("alice", "/v1/symbols", 200)
+		}, status: 429, cause: "user-rate", retry: "1"},
+		{name: "no monitor", path: "/v2/stocks/bars?symbols=A&timeframe=1Min", header: withKey("alice"), cfg: shelved(errors.New("injected")), status: 503, cause: "no-monitor", retry: "2"},
 		{name: "not GET", method: "POST", status: 405, cause: "bad-method", allow: "GET"},
 		{name: "a browser's address bar", header: http.Header{"Upgrade": nil, "Connection": nil}, status: 426, cause: "not-an-upgrade"},
 		{name: "no upgrade", path: "/v2/iex", header: http.Header{"Upgrade": nil}, status: 426, cause: "not-an-upgrade"},
@@ -249,6 +269,7 @@ func TestRefusals(t *testing.T) {
 				d.key("alice", session.Grant{})
 				d.key("bob", session.Grant{})
 				d.key("late", session.Grant{Delay: 15 * time.Minute})
+				d.key("other", session.Grant{Symbols: []session.Pattern{"B*"}})
 				d.key("small", session.Grant{Limits: session.Limits{Symbols: 1}})
 				cfg := Config{Auth: d, AuthTimeout: time.Hour}
 				if tc.cfg != nil {

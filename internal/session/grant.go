@@ -84,10 +84,12 @@ func (g *Grant) Allows(t market.Topic) bool {
 	if !g.Channel(t.Channel) {
 		return false
 	}
-	if len(g.Symbols) == 0 || t.Symbol == market.AllSymbols {
-		return true
-	}
-	return slices.ContainsFunc(g.Symbols, func(p Pattern) bool { return p.Matches(t.Symbol) })
+	return t.Symbol == market.AllSymbols || g.AllowsSymbol(t.Symbol)
+}
+
+// AllowsSymbol reports whether the grant covers a symbol on any channel.
+func (g *Grant) AllowsSymbol(s market.Symbol) bool {
+	return len(g.Symbols) == 0 || slices.ContainsFunc(g.Symbols, func(p Pattern) bool { return p.Matches(s) })
 }
 
 // grantText is a grant as it stands in key files, tokens and stored sessions.

@@ -46,6 +46,7 @@ type Client struct {
 	in       chan happening
 	monitor  atomic.Pointer[pb.MarketMonitorClient] // of the stream that goes on; nil while there is none
 	replays  chan struct{}                          // a token for each that is under way
+	calls    chan struct{}                          // the same for other calls
 
 	mu       sync.Mutex
 	position market.Position // what Position gives
@@ -87,8 +88,8 @@ func New(cfg Config, sink Sink, logger *slog.Logger, registry prometheus.Registe
 	}
 	c := &Client{
 		cfg: cfg, sink: sink, logger: logger, interest: newInterest(), in: make(chan happening, 64),
-		replays: make(chan struct{}, replaysAtOnce),
-		topics:  map[market.Topic]*topic{}, places: map[market.Topic]*place{}, holes: map[market.Topic]*place{},
+		replays: make(chan struct{}, replaysAtOnce), calls: make(chan struct{}, callsAtOnce),
+		topics: map[market.Topic]*topic{}, places: map[market.Topic]*place{}, holes: map[market.Topic]*place{},
 		failing: map[string]string{},
 	}
 	if c.logger == nil {
