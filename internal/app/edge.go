@@ -23,6 +23,7 @@ import (
 const (
 	usualUserSockets    = 5
 	usualOpens          = 20
+	usualRequests       = 20
 	usualAddressWaiting = 64
 )
 
@@ -48,6 +49,7 @@ type EdgeConfig struct {
 	SessionBus    bus.Config      // where sessions are kept for all gateways; without a URL, in memory
 	UserSockets   int             // or Usual
 	Opens         int             // or Usual
+	Requests      int             // or Usual
 	Delayed       []time.Duration // how late prices may be had by those who may not see them earlier
 
 	Waiting        int // connections that are no sockets yet; 0 is no limit
@@ -67,6 +69,7 @@ func (b *builder) clients(ctx context.Context, c EdgeConfig, g *gateway.Config) 
 	}
 	g.Auth = a
 	g.UserSockets, g.Opens = limit(c.UserSockets, usualUserSockets, a.Open()), limit(c.Opens, usualOpens, a.Open())
+	g.Requests = limit(c.Requests, usualRequests, a.Open())
 	if g.Addresses.Proxies, err = edge.ParsePrefixes(c.Proxies); err != nil {
 		return nil, fmt.Errorf("--trusted-proxies: %w", err)
 	}

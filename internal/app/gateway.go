@@ -102,6 +102,7 @@ func (b *builder) gateway(l net.Listener, from upstream.Config, c gateway.Config
 	if err != nil {
 		return err
 	}
+	c.Prices = up
 	g, err := gateway.New(c, h, up, b.Logger, b.registry)
 	if err != nil {
 		return err

@@ -33,7 +33,15 @@ type MonitorConfig struct {
 	Admin   string // Auto, Off or an address
 	Replica string // name in logs; empty means HOSTNAME:PORT
 	Bus     BusConfig
+	Bars    BarsConfig
 	Grace   time.Duration // from the beginning of a drain to the end of all streams
+}
+
+// BarsConfig says which bars a monitor keeps, and what the symbols are called.
+type BarsConfig struct {
+	Keep  time.Duration // how long minutes are kept; 0 means 7 days
+	Most  int           // how many at the most; 0 means 1,000,000
+	Names map[market.Symbol]string
 }
 
 // MonitorTLS secures the gRPC services. Its zero value leaves them in the clear.
@@ -93,7 +101,7 @@ func Monitor(ctx context.Context, p Process, c MonitorConfig) error {
 		if err != nil {
 			return err
 		}
-		if err := b.monitor(js, l, c.Replica, c.Grace, secured...); err != nil {
+		if err := b.monitor(js, l, c.Replica, c.Bars, c.Grace, secured...); err != nil {
 			return err
 		}
 		return b.say("The Market Monitor serves gRPC on %s\n%s", l.Addr(), adminLine(admin))
@@ -101,12 +109,13 @@ func Monitor(ctx context.Context, p Process, c MonitorConfig) error {
 }
 
 // monitor adds a Market Monitor over the bus, and the gRPC server in front of it.
-func (b *builder) monitor(js *bus.JetStream, l net.Listener, replica string, grace time.Duration, opts ...grpc.ServerOption) error {
+func (b *builder) monitor(js *bus.JetStream, l net.Listener, replica string, kept BarsConfig, grace time.Duration, opts ...grpc.ServerOption) error {
 	if replica == "" {
 		replica = replicaName(l.Addr())
 	}
 	m, err := monitor.New(monitorLog{js}, monitor.Config{
 		Replica: replica, Pulses: pulses(js), Logger: b.Logger, Registry: b.registry,
+		BarsKeep: kept.Keep, BarsMost: kept.Most, BarLog: js, Names: kept.Names,
 	})
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/lzstock/lzstock/internal/feed"
+	"github.com/lzstock/lzstock/internal/feed/sim"
 	"github.com/lzstock/lzstock/internal/gateway"
 	"github.com/lzstock/lzstock/internal/upstream"
 )
@@ -24,6 +25,7 @@ type UpConfig struct {
 	GRPC    string       // Auto or an address
 	Source  *feed.Source // nil: nothing is played
 	Bus     BusConfig
+	Bars    BarsConfig // without names, those of the simulator where it is the source
 	Gateway gateway.Config
 }
 
@@ -53,7 +55,10 @@ func Up(ctx context.Context, p Process, c UpConfig) error {
 		if err != nil {
 			return err
 		}
-		if err := b.monitor(js, services, "", 0); err != nil {
+		if c.Source != nil && c.Source.Sim != nil && c.Bars.Names == nil {
+			c.Bars.Names = sim.Names(c.Source.Sim.Symbols)
+		}
+		if err := b.monitor(js, services, "", c.Bars, 0); err != nil {
 			return err
 		}
 		if c.Source != nil {

@@ -9,6 +9,8 @@ import (
 	"text/tabwriter"
 
 	"github.com/lzstock/lzstock/internal/cluster"
+	"github.com/lzstock/lzstock/internal/feed/sim"
+	"github.com/lzstock/lzstock/internal/names"
 )
 
 // clusterCmd groups what runs many processes for development.
@@ -29,6 +31,7 @@ type clusterUpCmd struct {
 	Port     int    `cmdline:"" default:"0" help:"First of the ports, which are used one after the other: gateways first; 0 is wherever there are free ones." placeholder:"PORT"`
 	Data     string `help:"Folder for events and logs; without, a temporary one that is removed at the end." placeholder:"DIR"`
 	Logs     bool   `cmdline:"" help:"Show what all processes log."`
+	Names    string `help:"File with the names of symbols, as for lzstock up; the simulator brings its own." placeholder:"FILE"`
 	Restart  bool   `cmdline:"" default:"true" negatable:"" help:"Start again what dies."`
 }
 
@@ -71,7 +74,11 @@ func (c clusterUpCmd) Run(p *process) (err error) {
 	if c.Data == "" {
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	}
-	plan := c.plan(dir, ports)
+	named, err := c.names(dir)
+	if err != nil {
+		return err
+	}
+	plan := c.plan(dir, named, ports)
 	if err := writePlan(dir, plan); err != nil {
 		return err
 	}
@@ -86,6 +93,26 @@ func (c clusterUpCmd) Run(p *process) (err error) {
 		cfg.Logs = p.stderr
 	}
 	return cluster.Run(p.ctx, cfg)
+}
+
+// names gives the file with the names of symbols: the one that was named, or the
+// simulator's own, which it writes.
+func (c clusterUpCmd) names(dir string) (path string, err error) {
+	if c.Names != "" {
+		if _, err := names.File(c.Names); err != nil {
+			return "", fmt.Errorf("--names: %w", err)
+		}
+		return filepath.Abs(c.Names)
+	}
+	if c.Source.Source == nil || c.Source.Sim == nil {
+		return "", nil
+	}
+	path = filepath.Join(dir, "names.csv")
+	f, err := os.Create(path)
+	if err != nil {
+		return "", fmt.Errorf("names of symbols: %w", err)
+	}
+	return path, errors.Join(names.Write(f, sim.Names(c.Source.Sim.Symbols)), f.Close())
 }
 
 // hints say what to try.

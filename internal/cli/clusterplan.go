@@ -22,7 +22,7 @@ const (
 func (c clusterUpCmd) ports() int { return 2*c.Gateways + 2*c.Monitors + 3*c.Nodes + 1 }
 
 // plan says which processes there are. ports is taken from the front.
-func (c clusterUpCmd) plan(dir string, ports []int) []cluster.Process {
+func (c clusterUpCmd) plan(dir, names string, ports []int) []cluster.Process {
 	take := func(n int) []string {
 		out := make([]string, n)
 		for i := range out {
@@ -55,7 +55,11 @@ func (c clusterUpCmd) plan(dir string, ports []int) []cluster.Process {
 	}
 	for i, addr := range monitors {
 		name := fmt.Sprint("monitor-", i)
-		add(groupMonitors, name, addr, "monitor", "--grpc", addr, "--replica", name, "--nats", nats, "--keep-copies", copies)
+		args := []string{"monitor", "--grpc", addr, "--replica", name, "--nats", nats, "--keep-copies", copies}
+		if names != "" {
+			args = append(args, "--names", names)
+		}
+		add(groupMonitors, name, addr, args...)
 	}
 	if args := feedArgs(c.Source.Source); args != nil {
 		add(groupFeed, "feed", c.Source.String(), append(args, "--nats", nats, "--keep-copies", copies)...)

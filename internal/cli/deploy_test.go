@@ -163,7 +163,7 @@ func TestClusterPlanParses(t *testing.T) {
 				ports[i] = 12_000 + i
 			}
 			var seen []string
-			for _, p := range c.plan("/data", ports) {
+			for _, p := range c.plan("/data", "", ports) {
 				if _, err := parse(&root{}, &settings{}, io.Discard, p.Args); err != nil {
 					t.Errorf("%s of %s: %q: %v", p.Name, from, p.Args, err)
 				}

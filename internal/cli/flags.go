@@ -1,12 +1,14 @@
 package cli
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/lzstock/lzstock/internal/app"
 	"github.com/lzstock/lzstock/internal/bridge"
 	"github.com/lzstock/lzstock/internal/bus"
 	"github.com/lzstock/lzstock/internal/gateway"
+	"github.com/lzstock/lzstock/internal/names"
 	"github.com/lzstock/lzstock/internal/session"
 )
 
@@ -47,6 +49,28 @@ type externalBus struct {
 
 func (f externalBus) bus() app.BusConfig { return app.BusConfig{NATS: f.nats(f.Nats)} }
 
+// barsFlags are the flags of those that keep bars.
+type barsFlags struct {
+	BarsKeep time.Duration `default:"168h"    help:"How long minute bars are kept, by the feed's own time, in whole days."       placeholder:"TIME"`
+	BarsMost int           `default:"1000000" help:"Greatest number of minute bars that are kept, of about 140 bytes; the oldest day goes." placeholder:"N"`
+	Names    string        `help:"File with the names of symbols: CSV with the columns symbol,name. Read at the start."          placeholder:"FILE"`
+}
+
+func (f barsFlags) bars() (app.BarsConfig, error) {
+	if f.BarsKeep < time.Hour || f.BarsMost < 1 {
+		return app.BarsConfig{}, usageError{fmt.Errorf("--bars-keep %v, --bars-most %d: want an hour or more, and a positive number", f.BarsKeep, f.BarsMost)}
+	}
+	c := app.BarsConfig{Keep: f.BarsKeep, Most: f.BarsMost}
+	if f.Names == "" {
+		return c, nil
+	}
+	var err error
+	if c.Names, err = names.File(f.Names); err != nil {
+		return app.BarsConfig{}, fmt.Errorf("--names: %w", err)
+	}
+	return c, nil
+}
+
 // edgeFlags are the flags of those that clients connect to.
 type edgeFlags struct {
 	Listen  string `default:"127.0.0.1:8080" help:"Where clients connect." placeholder:"ADDR"`
@@ -60,6 +84,7 @@ type edgeFlags struct {
 	ProxyProtocol   bool            `group:"Clients:" help:"The trusted proxies speak the PROXY protocol, version 2; nobody else may connect."`
 	UserSockets     int             `group:"Clients:" default:"-1" help:"Greatest number of sockets of a user, the newest win; 0 is no limit, -1 is 5 where clients say who they are." placeholder:"N"`
 	AddressRate     int             `group:"Clients:" default:"-1" help:"Requests that an address may send a second; 0 is no limit, -1 is 20 where clients say who they are." placeholder:"N"`
+	UserRate        int             `group:"Clients:" default:"-1" help:"REST calls for prices that a user may send a second; 0 is no limit, -1 is 20 where clients say who they are." placeholder:"N"`
 	AddressConnects int             `group:"Clients:" default:"-1" help:"Connections that an address may open a second; more are closed unread. 0 is no limit, -1 is twice the address rate where clients say who they are." placeholder:"N"`
 	AddressWaiting  int             `group:"Clients:" default:"-1" help:"Greatest number of connections of an address that are no sockets yet; 0 is no limit, -1 is 64 where clients say who they are." placeholder:"N"`
 	MaxWaiting      int             `group:"Clients:" default:"4096" help:"Greatest number of connections that are no sockets yet, the newest win; 0 is no limit." placeholder:"N"`
@@ -80,7 +105,7 @@ func (f edgeFlags) edge(nats natsFlags) (app.EdgeConfig, error) {
 		Listen: f.Listen, TLS: app.TLS{CertFile: f.TlsCert, KeyFile: f.TlsKey}, Auth: a, InsecureOpen: f.InsecureOpen,
 		Proxies: f.TrustedProxies, ProxyProtocol: f.ProxyProtocol, Origins: f.Origins,
 		Sessions:   session.Config{PerUser: f.UserSessions, Total: f.MaxSessions},
-		SessionBus: nats.nats(f.SessionNats), UserSockets: f.UserSockets, Opens: f.AddressRate, Delayed: f.Delayed,
+		SessionBus: nats.nats(f.SessionNats), UserSockets: f.UserSockets, Opens: f.AddressRate, Requests: f.UserRate, Delayed: f.Delayed,
 		Waiting: f.MaxWaiting, AddressWaiting: f.AddressWaiting, Connects: f.AddressConnects,
 	}, nil
 }

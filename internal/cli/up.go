@@ -20,6 +20,7 @@ type upCmd struct {
 	Data        string        `group:"Bus:" help:"Folder where the bus of this process keeps its events; without, they are in memory and end with it." placeholder:"DIR"`
 	NatsListen  string        `group:"Bus:" help:"Where other processes reach the bus of this one, without authentication; without, they do not." placeholder:"ADDR"`
 	natsFlags   `group:"Bus:"`
+	barsFlags   `group:"Bars:"`
 	limitFlags  `group:"Limits:"`
 }
 
@@ -50,12 +51,17 @@ func (c upCmd) Run(p *process) error {
 	if limits.DrainGrace, limits.DrainWindow, err = drainTimes(c.DrainGrace, c.DrainWindow); err != nil {
 		return err
 	}
+	kept, err := c.bars()
+	if err != nil {
+		return err
+	}
 	return app.Up(p.ctx, p.app(), app.UpConfig{
 		Edge: edge, Admin: c.Admin, GRPC: c.Grpc, Source: c.Source.Source,
 		Bus: app.BusConfig{
 			NATS:     c.nats(c.Nats),
 			Embedded: bus.EmbeddedConfig{Dir: c.Data, Listen: c.NatsListen},
 		},
+		Bars:    kept,
 		Gateway: limits,
 	})
 }

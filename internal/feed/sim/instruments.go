@@ -78,12 +78,15 @@ func wellKnown() []profile {
 	}
 }
 
+// symbolOf gives the symbol of instrument n of a long list.
+func symbolOf(n int) market.Symbol { return market.Symbol(fmt.Sprintf("SIM%04d", n)) }
+
 // generated makes up instrument n of a long list. The further down, the quieter
 // and the wider.
 func generated(n int, r *random) profile {
 	tapes := [...]string{"A", "B", "C"}
 	return profile{
-		symbol: market.Symbol(fmt.Sprintf("SIM%04d", n)),
+		symbol: symbolOf(n),
 		cents:  5_00 + r.below(95_00) + r.below(4)*r.below(150_00),
 		tape:   tapes[r.below(int64(len(tapes)))],
 		sector: int(r.below(sectors)),

@@ -288,3 +288,19 @@ func BenchmarkNext(b *testing.B) {
 	}
 	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "events/s")
 }
+
+func TestNamesAreThoseOfTheSymbols(t *testing.T) {
+	s, err := sim.New(sim.Options{Symbols: 500}, time.Unix(0, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := sim.Names(500)
+	for _, symbol := range s.Symbols() {
+		if names[symbol] == "" {
+			t.Errorf("%s has no name", symbol)
+		}
+	}
+	if len(names) != 500 || len(sim.Names(0)) != sim.DefaultSymbols {
+		t.Errorf("%d names of 500 symbols, %d of the usual", len(names), len(sim.Names(0)))
+	}
+}
