@@ -48,6 +48,7 @@ build: ## Build bin/lzstock
 
 .PHONY: test
 test: ## Run all tests, those of whole processes in e2e/ included, with the race detector
+	$(if $(NODE),$(MAKE) node_modules/.package-lock.json) # it has the schema of AsyncAPI
 	$(if $(RACE),,@echo "no C compiler ($$(go env CC)): the tests run without the race detector" >&2)
 	go test $(RACE) $$(go list ./... | grep -v '/e2e')
 	go test $(RACE) -tags portable ./internal/poll

@@ -216,6 +216,7 @@ func New(cfg Config, h *hub.Hub, demand Demand, log *slog.Logger, reg prometheus
 	if cfg.Prices != nil {
 		g.routePrices()
 	}
+	g.routeDocs()
 	g.mux.HandleFunc("/", g.unknown)
 	return g, nil
 }

@@ -56,6 +56,7 @@ func (g *Gateway) values(r *http.Request, symbols []market.Symbol, channels []ma
 			if day, ok := before[e.Symbol]; ok {
 				v.dayBefore = &day
 			}
+		default: // was not asked for
 		}
 	}
 	return out, nil
