@@ -41,6 +41,7 @@ type row struct {
 	sparked     time.Time // the second of the last point
 	trades      []market.Trade
 	bars        []market.Bar   // by time
+	lacks       error          // why minutes of the past are not among them
 	seen        time.Time      // when its last event came
 	halt        *market.Status // why it is not traded; nil where it is, or nobody said
 	simulated   bool
@@ -151,12 +152,31 @@ func (r *row) bar(c market.Channel, bar *market.Bar) {
 		r.day = bar
 		return
 	}
+	r.minute(*bar)
+}
+
+// minute puts one in its place, or takes the place of its earlier form.
+func (r *row) minute(bar market.Bar) {
 	i, found := slices.BinarySearchFunc(r.bars, bar.Time, func(b market.Bar, t time.Time) int { return b.Time.Compare(t) })
 	if found {
-		r.bars[i] = *bar
+		r.bars[i] = bar
 		return
 	}
-	r.bars = last(slices.Insert(r.bars, i, *bar), keptBars)
+	r.bars = last(slices.Insert(r.bars, i, bar), keptBars)
+}
+
+// past takes minutes of the past, each in its last form: what came live may have
+// been corrected while nobody looked.
+func (b *board) past(s market.Symbol, bars []market.Bar, err error) {
+	r := b.rows[s]
+	if r == nil {
+		return
+	}
+	r.lacks = err
+	for _, bar := range bars {
+		r.minute(bar)
+	}
+	b.dirty = true
 }
 
 // last gives the n last elements, and lets go of what is before them now and then.

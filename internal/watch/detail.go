@@ -42,6 +42,9 @@ func (v *screen) detail(b *board, p *page, now time.Time) {
 			"  volume " + thousands(d.Volume.String()) + "  trades " + thousands(strconv.FormatUint(d.Trades, 10)) + "  average " + money(d.VWAP)})
 	}
 	p.line()
+	if r.lacks != nil {
+		p.line(cell{text: "minutes since this page was opened only: " + reason(r.lacks), style: yellow})
+	}
 	v.candles(p, r.bars)
 	v.lists(p, r)
 }

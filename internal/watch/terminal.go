@@ -40,6 +40,7 @@ func (w *watcher) terminal(ctx context.Context, cfg *Config, b *board) error {
 			return nil
 		})
 	})
+	tasks.Go(func() error { return t.remember(ctx, newHistory(cfg)) })
 	err := tasks.Wait()
 	w.mu.Lock()
 	left := t.screen.final(b, t.width, t.height, time.Now())
@@ -65,12 +66,13 @@ type terminal struct {
 	board         *board
 	screen        screen
 	input         textinput.Model
+	opened        chan market.Symbol // whose detail was opened; room for one
 	width, height int
 }
 
 func newTerminal(w *watcher, cfg *Config, b *board) *terminal {
 	t := &terminal{
-		watcher: w, board: b, input: textinput.New(), width: usualWidth, height: usualHeight,
+		watcher: w, board: b, input: textinput.New(), opened: make(chan market.Symbol, 1), width: usualWidth, height: usualHeight,
 		screen: screen{urls: append([]string{cfg.URL}, cfg.URLs...), color: cfg.Color},
 	}
 	t.input.Prompt = ""
@@ -178,6 +180,29 @@ func (t *terminal) turn(to mode) {
 			w.detail = t.screen.selected
 		}
 	})
+	if to != detailMode {
+		return
+	}
+	select {
+	case <-t.opened: // nobody has looked at that one for long
+	default:
+	}
+	t.opened <- t.screen.selected
+}
+
+// remember brings the minutes from before a symbol's detail was opened.
+func (t *terminal) remember(ctx context.Context, h *history) error {
+	for {
+		select {
+		case s := <-t.opened:
+			bars, err := h.minutes(ctx, s)
+			t.watcher.mu.Lock()
+			t.board.past(s, bars, err)
+			t.watcher.mu.Unlock()
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 // move selects another symbol, n further down.

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"strconv"
 	"strings"
@@ -335,7 +337,19 @@ func TestDetail(t *testing.T) {
 			t.Errorf("no %q in\n%s", part, got)
 		}
 	}
-	if r := b.rows["A"]; len(r.trades) != keptTrades || cap(r.trades) > 4*keptTrades || len(r.bars) != 3 {
+	b.past("A", nil, errors.New("ask for minutes: nobody there"))
+	if got := term.drawn(noon); !strings.Contains(got, "\nminutes since this page was opened only: ask for minutes: nobody there\n") {
+		t.Errorf("no word of what is missing:\n%s", got)
+	}
+	b.past("GONE", nil, nil)
+	b.past("A", []market.Bar{{Open: price("7"), High: price("7"), Low: price("7"), Close: price("7"), Time: noon.Add(-time.Minute)}, {Open: price("6"), High: price("6"), Low: price("6"), Close: price("6"), Time: noon.Add(2 * time.Minute)}}, nil)
+	got = term.drawn(noon)
+	for _, part := range []string{"11:59    7.00", "12:02    6.00"} { // an older one, and a correction
+		if !strings.Contains(got, part) {
+			t.Errorf("no %q in\n%s", part, got)
+		}
+	}
+	if r := b.rows["A"]; len(r.trades) != keptTrades || cap(r.trades) > 4*keptTrades || len(r.bars) != 4 {
 		t.Errorf("%d trades and %d minutes are kept, in room for %d", len(r.trades), len(r.bars), cap(r.trades))
 	}
 }
@@ -431,5 +445,39 @@ func TestTerminalEnds(t *testing.T) {
 	err := Run(t.Context(), Config{URL: "ws://gateway", NetDial: l.DialContext, Symbols: []market.Symbol{"AAPL"}, Terminal: true, Environ: []string{"TERM=xterm"}}, &out)
 	if e, ok := errors.AsType[*client.Error](err); !ok || e.Close != 4004 {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestHistory asks gateways one after the other, with what the client has to say
+// who it is.
+func TestHistory(t *testing.T) {
+	var asked []*http.Request
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r)
+		if len(asked) == 2 {
+			w.WriteHeader(http.StatusForbidden)
+			_, _ = io.WriteString(w, `{"detail":"not covered"}`)
+			return
+		}
+		_, _ = io.WriteString(w, `{"bars":{"A":[{"t":"2024-08-08T12:01:00Z","o":2,"h":2.5,"l":1.5,"c":2.25,"v":10,"n":3,"vw":2.125},{"t":"2024-08-08T12:00:00Z","o":1,"h":1,"l":1,"c":1,"v":1,"n":1,"vw":1}]},"next_page_token":null}`)
+	}))
+	defer server.Close()
+	closed := httptest.NewServer(nil)
+	closed.Close()
+	address := "ws" + strings.TrimPrefix(server.URL, "http") + "/v1/stream?x=y"
+	h := newHistory(&Config{URL: "ws" + strings.TrimPrefix(closed.URL, "http"), URLs: []string{address}, Key: "k", Secret: "s"})
+	bars, err := h.minutes(t.Context(), "A")
+	if err != nil || len(bars) != 2 || bars[0].Time != noon || bars[1].High != price("2.5") || bars[1].VWAP != price("2.125") || bars[1].Trades != 3 || bars[1].Volume != 10*market.Scale {
+		t.Errorf("%v, %+v", err, bars)
+	}
+	if _, err = h.minutes(t.Context(), "A"); err == nil || !strings.Contains(err.Error(), "403 Forbidden: not covered") {
+		t.Errorf("%v", err)
+	}
+	if r := asked[0]; r.URL.Path != "/v2/stocks/bars" || r.URL.Query().Get("symbols") != "A" || r.Header.Get("APCA-API-KEY-ID") != "k" || r.Header.Get("APCA-API-SECRET-KEY") != "s" {
+		t.Errorf("%s, %v", r.URL, r.Header)
+	}
+	h = newHistory(&Config{URL: address, Token: "t"})
+	if _, err = h.minutes(t.Context(), "A"); err != nil || asked[2].Header.Get("Authorization") != "Bearer t" {
+		t.Errorf("%v, %v", err, asked[2].Header)
 	}
 }
