@@ -34,14 +34,11 @@ func newMetrics(g *Gateway, reg prometheus.Registerer) (*metrics, error) {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "lzstock_gateway_" + name, Help: help}, []string{label})
 	}
 	m := &metrics{
-		g:        g,
-		refused:  counter("refused_total", "Requests refused before the upgrade.", "cause"),
-		commands: counter("commands_total", "Commands of clients.", "action"),
-		errors:   counter("command_errors_total", "Commands answered with an error.", "code"),
-		rest: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "lzstock_gateway_rest_seconds", Help: "Time that REST calls for prices took.",
-			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
-		}, []string{"path", "status"}),
+		g:         g,
+		refused:   counter("refused_total", "Requests refused before the upgrade.", "cause"),
+		commands:  counter("commands_total", "Commands of clients.", "action"),
+		errors:    counter("command_errors_total", "Commands answered with an error.", "code"),
+		rest:      restSeconds(),
 		sockets:   desc("sockets", "Open sockets."),
 		draining:  desc("draining", "1 once the gateway is taken out of service: its sockets are told to move."),
 		notices:   desc("reconnect_notices_total", "Clients that were told to move to another connection.", "reason"),

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/lzstock/lzstock/internal/session"
 	"github.com/lzstock/lzstock/market"
 )
@@ -68,6 +70,14 @@ func (g *Gateway) measured(path string, f http.HandlerFunc) http.HandlerFunc {
 		}()
 		f(seen, r)
 	}
+}
+
+// restSeconds measures REST calls for prices.
+func restSeconds() *prometheus.HistogramVec {
+	return prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "lzstock_gateway_rest_seconds", Help: "Time that REST calls for prices took.",
+		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
+	}, []string{"path", "status"})
 }
 
 // statusWriter remembers the status of an answer.
