@@ -50,12 +50,12 @@ func TestBarsOutliveARestart(t *testing.T) {
 		cfg := monitor.Config{CheckpointEvery: 10 * time.Second, Stretch: 5, BarLog: log.Memory}
 		whole := begin(t, log, cfg).live()
 		second := begin(t, log, cfg).live()
-		for i, b := range tape(7, 400) {
+		for i, b := range tape(7, 240) {
 			whole.play([]bus.Batch{b})
 			time.Sleep(time.Second)
 			if i%60 == 59 {
 				second.stop()
-				if i > 200 {
+				if i > 120 {
 					if err := log.SaveCheckpoint(t.Context(), "monitor", []byte("damaged")); err != nil {
 						t.Fatal(err)
 					}
