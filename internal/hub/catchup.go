@@ -299,7 +299,7 @@ func (s *shard) tell(m *Member) {
 		m.box.Clear(&u.slot)
 		delete(c.waits, u)
 		c.floors[u] = max(s.settled, u.topic.last.Seq)
-		if u.wantSnap = !s.live(u.topic); u.topic.last.Seq > 0 {
+		if u.want(!s.live(u.topic)); u.topic.last.Seq > 0 {
 			current = append(current, u.topic.last)
 		}
 	}

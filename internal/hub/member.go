@@ -25,6 +25,7 @@ type Member struct {
 	snap   channels                // wants snapshots of them
 	dirty  bool
 	joined bool
+	owed   bool   // a topic's snapshot has been waited for since Settled looked
 	merged uint64 // of box, counted into the shard's already
 	wake   time.Time
 	index  int // in the shard's timers; -1: not there
@@ -78,6 +79,25 @@ func (h *Hub) Join(ctx context.Context, sink Sink, opts mailbox.Options) (*Membe
 // Epoch gives the epoch of the positions in the member's mailbox, 0 where it is
 // not known. It is for the shard's goroutine, such as the sink's methods.
 func (m *Member) Epoch() market.Epoch { return m.shard.epoch }
+
+// CatchingUp reports whether the member gets what is past. It is for the shard's
+// goroutine.
+func (m *Member) CatchingUp() bool { return m.catch != nil }
+
+// Settled reports whether nothing is on its way to the member beside what it gets in
+// order: no topic's first value, no word of a gap. It is for the shard's goroutine.
+func (m *Member) Settled() bool {
+	if m.catch != nil {
+		return len(m.catch.missed) == 0
+	}
+	for c := range m.shard.channels {
+		if m.snap.has(market.Channel(c)) && !m.shard.channels[c].carried {
+			return false
+		}
+	}
+	m.owed = m.owed && slices.ContainsFunc(m.subs, func(u *sub) bool { return u.wantSnap && (u.topic.void || !m.shard.live(u.topic)) })
+	return !m.owed
+}
 
 // Do runs f on the shard's goroutine, where it may use what the sink owns, and
 // flushes the member. f does not run where the member has left by then. Do

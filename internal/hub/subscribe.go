@@ -57,7 +57,7 @@ func (s *shard) subscribe(m *Member, req Subscription, then func(Result)) {
 			m.catch.floors[u] = max(s.settled, t.last.Seq)
 		}
 		if !s.live(t) {
-			u.wantSnap = u.wantSnap || req.Snapshot || req.Resume
+			u.want(u.wantSnap || req.Snapshot || req.Resume)
 			return
 		}
 		if req.Resume {

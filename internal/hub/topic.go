@@ -12,6 +12,7 @@ type topic struct {
 	name    market.Topic
 	number  uint64       // of its shard's topics, ever: no two have the same
 	carried bool         // made live by name, not by a wildcard
+	void    bool         // a gap took its value, and Replace has not said which it has now
 	last    market.Event // Seq 0: no value
 	subs    []*sub
 	history ring
@@ -33,7 +34,7 @@ type sub struct {
 // record makes e the topic's current value.
 func (t *topic) record(e *market.Event, history int) {
 	prev := t.last.Seq
-	t.last = *e
+	t.last, t.void = *e, false
 	if history > 0 {
 		t.history.push(*e, prev, history)
 	}
@@ -59,6 +60,12 @@ func (t *topic) lastBefore(events []market.Event) market.Seq {
 		return events[0].Prev
 	}
 	return t.last.Seq
+}
+
+// want has the subscription wait for the topic's snapshot, where it is wanted.
+func (u *sub) want(wanted bool) {
+	u.wantSnap = wanted
+	u.member.owed = u.member.owed || wanted
 }
 
 func (t *topic) detach(s *sub) {

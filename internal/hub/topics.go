@@ -23,7 +23,8 @@ func (s *shard) topic(name market.Topic) *topic {
 			continue
 		}
 		u := s.attach(m, t)
-		u.wild, u.wantSnap = true, m.snap.has(name.Channel)
+		u.wild = true
+		u.want(m.snap.has(name.Channel))
 		if m.catch != nil && m.catch.wild.has(name.Channel) {
 			m.catch.add(u, m.catch.wildSince)
 		}
@@ -86,8 +87,12 @@ func (s *shard) replace(topics []market.Topic, b *mailbox.Batch) {
 	for _, name := range topics {
 		if name.Symbol == market.AllSymbols {
 			s.channels[name.Channel].carried = true
+			for _, t := range s.channels[name.Channel].topics {
+				t.void = false
+			}
 		} else {
-			s.topic(name).carried = true
+			t := s.topic(name)
+			t.carried, t.void = true, false
 		}
 	}
 	for i := range b.Len() {
@@ -154,6 +159,7 @@ func (s *shard) gap(gap *market.Gap) {
 	told := map[*Member]struct{}{}
 	s.each(gap.Topics, func(t *topic) {
 		t.reset(gap.To.Seq)
+		t.void = true
 		for _, u := range t.subs {
 			told[u.member] = struct{}{}
 		}
@@ -168,7 +174,7 @@ func (s *shard) gap(gap *market.Gap) {
 	s.each(gap.Topics, func(t *topic) {
 		for _, u := range t.subs {
 			u.member.box.Clear(&u.slot)
-			u.wantSnap = true
+			u.want(true)
 			if c := u.member.catch; c != nil {
 				delete(c.waits, u)
 				delete(c.missed, t.name)
@@ -183,7 +189,7 @@ func (s *shard) begin(at market.Position) {
 	s.epoch, s.position, s.settled, s.window = at.Epoch, at.Seq, at.Seq, window{}
 	for m := range s.catching {
 		for u := range m.catch.waits {
-			u.wantSnap = true
+			u.want(true)
 		}
 		m.snap |= m.catch.wild
 		m.catch = nil
