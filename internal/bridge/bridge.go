@@ -14,6 +14,7 @@ import (
 	"github.com/lzstock/lzstock/internal/hub"
 	"github.com/lzstock/lzstock/internal/mailbox"
 	"github.com/lzstock/lzstock/internal/wire"
+	"github.com/lzstock/lzstock/market"
 )
 
 // Handler speaks the protocol for one client. Its methods are called one at a
@@ -35,6 +36,8 @@ type Options struct {
 	ID        string   // names the connection in logs, and to the client where something failed here
 	Greeting  []byte   // the first message, ahead of anything that the hub has to say
 	Format    wire.Format
+	Framing   wire.Framing
+	Head      []byte // what goes ahead of all messages: an event stream's answer
 	Mailbox   mailbox.Options
 	Interval  time.Duration // least time between two frames of data; 0: none
 	Heartbeat time.Duration // 0 means Config.HeartbeatEvery
@@ -91,7 +94,7 @@ func (f *Factory) Start(ctx context.Context, conn Conn, handler Handler, opts Op
 	f.live.Add(1)
 	b.talking.Add(1)
 	b.initWriter(opts)
-	f.stats.open.Add(1)
+	f.stats.opened(b.framing, 1)
 	b.moving.Lock() // the hub may fail the member, at its end, before it says so here
 	err := b.join(ctx, cmp.Or(opts.Hub, f.hub), opts.Mailbox)
 	b.joined = err == nil
@@ -180,7 +183,7 @@ func (in *inbox) Message(m Message) {
 	case wire.OpPong:
 	case wire.OpPing:
 		payload := append([]byte(nil), m.Payload...)
-		_ = b.Member().Do(b.ctx, func(time.Time) { b.ahead(wire.OpPong, payload) }) // an error: the bridge ends already
+		_ = b.Member().Do(b.ctx, func(time.Time) { b.ahead(wire.OpPong, payload, market.Position{}) }) // an error: the bridge ends already
 	case wire.OpClose:
 		b.Stop(wire.ClientClosed, nil)
 		b.silence()
@@ -260,9 +263,12 @@ func (b *Bridge) farewell() {
 			_ = b.conn.Close()
 		}
 	}
+	if b.framing == wire.EventStream { // its end is the connection's: no answer is to come
+		_ = b.conn.Close()
+	}
 	b.talking.Wait()
 	_ = b.conn.Close()
-	b.factory.stats.open.Add(-1)
+	b.factory.stats.opened(b.framing, -1)
 	b.factory.remove(b)
 	b.handler.Close(b.end.Load())
 	b.factory.live.Done()
@@ -277,9 +283,9 @@ func (b *Bridge) goodbye(reason wire.Reason) []byte {
 		if reason == wire.Internal { // its text is for the log alone
 			m.Detail = "connection " + b.id
 		}
-		frames = wire.AppendFrame(frames, b.format.Opcode(), wire.AppendError(nil, b.format, m))
+		frames = b.frame(frames, b.format.Opcode(), wire.AppendError(nil, b.format, m), market.Position{})
 	}
-	return wire.AppendClose(frames, reason.CloseCode(), reason.Text())
+	return b.parting(frames, reason)
 }
 
 // push finishes what the connection did not take at once. It runs in a helper,

@@ -32,6 +32,7 @@ type pipe struct {
 	*memnet.Conn
 	readers   *sync.WaitGroup
 	reluctant bool // takes nothing at once
+	events    bool // nothing is to come
 }
 
 func (p *pipe) Offer(b []byte) ([]byte, error) {
@@ -45,6 +46,12 @@ func (p *pipe) Offer(b []byte) ([]byte, error) {
 func (p *pipe) Start(in bridge.Inbox) {
 	p.readers.Go(func() {
 		r := bufio.NewReader(p.Conn)
+		for p.events {
+			if _, err := r.ReadByte(); err != nil {
+				in.End(err)
+				return
+			}
+		}
 		for {
 			f, err := ws.ReadFrame(r)
 			if err != nil {
@@ -68,6 +75,8 @@ func (p *pipe) Push(b []byte, limit time.Duration) ([]byte, error) {
 type talk struct {
 	symbols []market.Symbol
 	opened  chan<- struct{} // may be nil
+	catchUp *hub.CatchUp    // in place of snapshots
+	member  chan *hub.Member
 	onText  func(ctx context.Context, b *bridge.Bridge, text string) error
 }
 
@@ -76,7 +85,10 @@ func (h *talk) Open(ctx context.Context, b *bridge.Bridge) error {
 	for _, s := range h.symbols {
 		topics = append(topics, market.Topic{Channel: market.Trades, Symbol: s})
 	}
-	return b.Member().Subscribe(ctx, hub.Subscription{Topics: topics, Snapshot: true}, func(hub.Result) {
+	if h.member != nil {
+		h.member <- b.Member()
+	}
+	return b.Member().Subscribe(ctx, hub.Subscription{Topics: topics, Snapshot: true, CatchUp: h.catchUp}, func(hub.Result) {
 		if h.opened != nil {
 			h.opened <- struct{}{}
 		}
@@ -113,7 +125,13 @@ type stage struct {
 
 func newStage(t *testing.T, cfg bridge.Config) *stage {
 	t.Helper()
-	h, err := hub.New(hub.Config{Open: true, Shards: 1, Encode: func(dst []byte, f int, e *market.Event) []byte {
+	return newStageOver(t, cfg, true)
+}
+
+// newStageOver has a hub whose topics are all live, or those that Replace makes live.
+func newStageOver(t *testing.T, cfg bridge.Config, open bool) *stage {
+	t.Helper()
+	h, err := hub.New(hub.Config{Open: open, Shards: 1, Encode: func(dst []byte, f int, e *market.Event) []byte {
 		return wire.AppendEvent(dst, wire.Format(f), e)
 	}})
 	if err != nil {
@@ -155,7 +173,7 @@ type peer struct {
 func (st *stage) connect(h bridge.Handler, opts bridge.Options, net ...memnet.Option) *peer {
 	client, server := memnet.Pair(net...)
 	p := &peer{t: st.t, conn: client, in: bufio.NewReader(client), end: make(chan *bridge.End, 1)}
-	st.factory.Start(st.t.Context(), &pipe{Conn: server, readers: &st.readers, reluctant: st.reluctant}, &told{h, p.end}, opts)
+	st.factory.Start(st.t.Context(), &pipe{Conn: server, readers: &st.readers, reluctant: st.reluctant, events: opts.Framing == wire.EventStream}, &told{h, p.end}, opts)
 	st.t.Cleanup(func() { _ = client.Close() })
 	return p
 }
@@ -260,17 +278,22 @@ func TestOneFate(t *testing.T) {
 			return &bridge.End{Reason: wire.RateLimited}
 		}}, bridge.Config{}, func(_ *stage, p *peer) { p.send(ws.NewTextFrame([]byte("x"))) }, wire.RateLimited, 4101, 0},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+		fate := func(framing wire.Framing) func(t *testing.T) {
+			return func(t *testing.T) {
+				t.Helper()
 				st := newStage(t, tc.cfg)
-				p := st.connect(tc.h, bridge.Options{})
+				p := st.connect(tc.h, bridge.Options{Framing: framing})
 				other := st.connect(&talk{symbols: []market.Symbol{"A"}}, bridge.Options{MaxAge: time.Hour})
 				synctest.Wait()
 				begin := time.Now()
 				if tc.do != nil {
 					tc.do(st, p)
 				}
-				before, code := p.closed()
+				closed := p.closed
+				if framing == wire.EventStream {
+					closed = p.closedEvents
+				}
+				before, code := closed()
 				if code != tc.code {
 					t.Errorf("close code %d, want %d", code, tc.code)
 				}
@@ -290,8 +313,12 @@ func TestOneFate(t *testing.T) {
 						t.Errorf("the other got %s", got)
 					}
 				}
-			})
-		})
+			}
+		}
+		t.Run(tc.name, func(t *testing.T) { synctest.Test(t, fate(wire.WebSocket)) })
+		if tc.h.onText == nil && tc.reason != wire.PeerSilent { // whose reader says nothing
+			t.Run(tc.name+", events", func(t *testing.T) { synctest.Test(t, fate(wire.EventStream)) })
+		}
 	}
 }
 

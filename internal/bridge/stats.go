@@ -9,6 +9,7 @@ import (
 
 type counters struct {
 	open    atomic.Int64
+	streams atomic.Int64
 	writes  atomic.Uint64
 	bytes   atomic.Uint64
 	helpers atomic.Uint64
@@ -20,11 +21,20 @@ type counters struct {
 	aged    atomic.Int64 // the ages' sum, in nanoseconds
 }
 
+// opened counts a bridge in or out.
+func (c *counters) opened(f wire.Framing, n int64) {
+	c.open.Add(n)
+	if f == wire.EventStream {
+		c.streams.Add(n)
+	}
+}
+
 func (c *counters) ended(r wire.Reason) { c.ends[r].Add(1) }
 
 // Stats are counts over a factory's life, and what is there now.
 type Stats struct {
 	Open    int                     // bridges
+	Streams int                     // of these, to event streams
 	Writes  uint64                  // attempts of the shards
 	Bytes   uint64                  // offered in these attempts
 	Helpers uint64                  // times that a connection did not take everything at once
@@ -70,7 +80,7 @@ func (c *counters) took(age time.Duration) {
 func (f *Factory) Stats() Stats {
 	c := &f.stats
 	st := Stats{
-		Open: int(c.open.Load()), Writes: c.writes.Load(), Bytes: c.bytes.Load(),
+		Open: int(c.open.Load()), Streams: int(c.streams.Load()), Writes: c.writes.Load(), Bytes: c.bytes.Load(),
 		Helpers: c.helpers.Load(), Shed: c.shed.Load(), Aged: time.Duration(c.aged.Load()),
 		Drains: c.drains.Load(), Ages: c.ages.Load(),
 	}

@@ -16,17 +16,20 @@ import (
 type writer struct {
 	lane      []byte // frames that ride ahead of data
 	format    wire.Format
+	framing   wire.Framing
 	busy      bool // a helper writes
 	throttled bool // what the client was told
 	begun     bool // data was sent
 	late      bool // the hub shows prices late, so that their age says nothing
 	sent      time.Duration
+	sure      bool          // of an event stream: what was sent last is where to resume
 	ordered   bool          // order was seen
 	told      bool          // the client was told to move
 	why       wire.Reason   // for which it ends at endAt
 	interval  time.Duration // least time between two frames of data
 	endAt     time.Duration // 0: never
 	last      market.Seq    // everything up to here was sent
+	epoch     market.Epoch  // of an event stream: that of its positions
 
 	pingAt      time.Duration
 	heartbeat   time.Duration // time between two
@@ -39,6 +42,7 @@ func (b *Bridge) initWriter(opts Options) {
 	b.format, b.interval, b.heartbeat = opts.Format, opts.Interval, cmp.Or(opts.Heartbeat, cfg.HeartbeatEvery)
 	b.pingAt, b.heartbeatAt = cfg.PingEvery, b.heartbeat
 	b.endAt, b.why = cmp.Or(opts.MaxAge, cfg.MaxAge), wire.MaxAge
+	b.framing, b.lane = opts.Framing, append(b.lane, opts.Head...)
 	if len(opts.Greeting) > 0 {
 		b.control(opts.Greeting)
 	}
@@ -52,6 +56,7 @@ type sink Bridge
 func (s *sink) Flush(box *mailbox.Mailbox, now time.Time) time.Time {
 	b := (*Bridge)(s)
 	age := now.Sub(b.born)
+	b.whole()
 	wake := b.live(box, age)
 	for !b.busy && b.end.Load() == nil {
 		due := b.dataAt(age)
@@ -85,7 +90,9 @@ func (b *Bridge) live(box *mailbox.Mailbox, age time.Duration) time.Duration {
 		}
 		wake = min(wake, at)
 	}
-	limit(time.Duration(b.heard.Load())+cfg.PeerTimeout, wire.PeerSilent)
+	if b.framing == wire.WebSocket { // who reads an event stream has nothing to say
+		limit(time.Duration(b.heard.Load())+cfg.PeerTimeout, wire.PeerSilent)
+	}
 	if at := b.depart(box, age); at > 0 {
 		wake = min(wake, at)
 	}
@@ -99,7 +106,7 @@ func (b *Bridge) live(box *mailbox.Mailbox, age time.Duration) time.Duration {
 		limit(oldest.Sub(b.born)+cfg.QueueAge+b.interval, wire.SlowConsumer)
 	}
 	if b.pingAt <= age {
-		b.ahead(wire.OpPing, nil)
+		b.ahead(wire.OpPing, nil, market.Position{})
 		b.pingAt = age + cfg.PingEvery
 	}
 	wake = min(wake, b.pingAt)
@@ -109,7 +116,9 @@ func (b *Bridge) live(box *mailbox.Mailbox, age time.Duration) time.Duration {
 	if b.heartbeatAt <= age {
 		b.heartbeatAt = age + b.heartbeat
 		if box.Empty() && !b.busy {
-			b.control(wire.AppendHeartbeat(nil, b.format, wire.Heartbeat{Time: b.born.Add(age), Seq: box.Through()}))
+			through := box.Through()
+			beat := wire.AppendHeartbeat(nil, b.format, wire.Heartbeat{Time: b.born.Add(age), Seq: through})
+			b.ahead(b.format.Opcode(), beat, b.place(box, through))
 		} else {
 			b.factory.stats.shed.Add(1)
 		}
@@ -153,15 +162,15 @@ func (b *Bridge) frames(out []byte, box *mailbox.Mailbox) ([]byte, *market.Event
 	f := b.format
 	out = b.throttle(out, box)
 	start := len(out)
-	out = begin(out, f)
+	out = b.begin(out)
 	n := 0
 	for d, ok := box.NextSnapshot(); ok; d, ok = box.NextSnapshot() {
 		out = appendDelivery(out, f, d)
 		n++
 	}
-	out = end(out, f, start, n)
+	out = b.identify(b.complete(out, start, n), box, start, b.reached(box, 0))
 	start, n = len(out), 0
-	out = begin(out, f)
+	out = b.begin(out)
 	var last market.Seq
 	var newest *market.Event
 	for {
@@ -178,8 +187,8 @@ func (b *Bridge) frames(out []byte, box *mailbox.Mailbox) ([]byte, *market.Event
 		last = next
 		n++
 	}
-	out = end(out, f, start, n)
 	b.last = b.reached(box, max(b.last, last))
+	out = b.identify(b.complete(out, start, n), box, start, max(b.last, last))
 	return b.throttle(out, box), newest
 }
 
@@ -191,37 +200,17 @@ func appendDelivery(out []byte, f wire.Format, d mailbox.Delivery) []byte {
 func (b *Bridge) throttle(out []byte, box *mailbox.Mailbox) []byte {
 	if on := box.Throttled(); on != b.throttled && b.format.Native() {
 		b.throttled = on
-		out = wire.AppendFrame(out, b.format.Opcode(), wire.AppendThrottle(nil, b.format, on))
+		out = b.frame(out, b.format.Opcode(), wire.AppendThrottle(nil, b.format, on), market.Position{})
 	}
 	return out
 }
 
-// begin starts a frame with an array of messages: room for the greatest header,
-// then the array's beginning.
-func begin(out []byte, f wire.Format) []byte {
-	var room [wire.MaxHeader]byte
-	return wire.BeginArray(append(out, room[:]...), f)
-}
-
-// end completes the frame that begin started when out was start bytes long, and
-// takes it back where it holds no message.
-func end(out []byte, f wire.Format, start, n int) []byte {
-	if n == 0 {
-		return out[:start]
-	}
-	out = wire.EndArray(out, f, start+wire.MaxHeader, n)
-	frame := out[start:]
-	unused := wire.PutFrameHeader(frame, f.Opcode(), len(frame)-wire.MaxHeader)
-	copy(frame, frame[unused:])
-	return out[:len(out)-unused]
-}
-
 // control puts a message of control into the lane.
-func (b *Bridge) control(payload []byte) { b.ahead(b.format.Opcode(), payload) }
+func (b *Bridge) control(payload []byte) { b.ahead(b.format.Opcode(), payload, market.Position{}) }
 
-// ahead puts a frame into the lane.
-func (b *Bridge) ahead(op wire.Opcode, payload []byte) {
-	b.lane = wire.AppendFrame(b.lane, op, payload)
+// ahead puts a frame into the lane. at is where a client that has it may resume.
+func (b *Bridge) ahead(op wire.Opcode, payload []byte, at market.Position) {
+	b.lane = b.frame(b.lane, op, payload, at)
 	if len(b.lane) > b.factory.cfg.LaneLimit {
 		b.Stop(wire.SlowConsumer, errors.New("too many answers wait for the client"))
 	}

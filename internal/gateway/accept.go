@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -17,8 +18,10 @@ import (
 
 	"github.com/lzstock/lzstock/internal/bridge"
 	"github.com/lzstock/lzstock/internal/hub"
+	"github.com/lzstock/lzstock/internal/poll"
 	"github.com/lzstock/lzstock/internal/session"
 	"github.com/lzstock/lzstock/internal/wire"
+	"github.com/lzstock/lzstock/market"
 )
 
 // The subprotocols that a client may ask for.
@@ -109,8 +112,14 @@ func (g *Gateway) examine(r *http.Request, format wire.Format) (*dialog, *proble
 			Detail: "want " + protocolJSON + " or " + protocolMsgPack + " among the subprotocols, bearer.<token> beside it where a token is sent",
 		}
 	}
-	query := r.URL.Query()
-	if format.Native() && query.Has("session_id") {
+	return g.asked(r, format, r.URL.Query(), market.Position{})
+}
+
+// asked reads what the client asks for in its URL. since, where it is not zero, has
+// come in another way.
+func (g *Gateway) asked(r *http.Request, format wire.Format, query url.Values, since market.Position) (*dialog, *problem) {
+	attaches := format.Native() && query.Has("session_id")
+	if attaches {
 		query.Del("session_id")
 		if len(query) > 1 || (len(query) == 1 && !query.Has("since")) {
 			return nil, &problem{Status: http.StatusBadRequest, cause: "bad-query", Detail: "beside session_id only since may stand: the session says what it is subscribed to"}
@@ -120,7 +129,10 @@ func (g *Gateway) examine(r *http.Request, format wire.Format) (*dialog, *proble
 	if err != nil {
 		return nil, &problem{Status: http.StatusBadRequest, cause: "bad-query", Detail: err.Error()}
 	}
-	if !first.Since.IsZero() && len(first.Topics) == 0 && !r.URL.Query().Has("session_id") {
+	if !since.IsZero() {
+		first.Since = since
+	}
+	if !first.Since.IsZero() && len(first.Topics) == 0 && !attaches {
 		return nil, &problem{
 			Status: http.StatusBadRequest, cause: "bad-query",
 			Detail: "since needs to know what to resume: name trades, quotes, bars, updatedBars, dailyBars or statuses, or send since with subscribe",
@@ -234,7 +246,15 @@ func (g *Gateway) serve(conn net.Conn, early []byte, d *dialog) {
 		g.lose(g.ctx, d, err)
 		return
 	}
-	g.bridges.Start(g.ctx, newSocket(c, early, g.cfg.MessageBytes), d, d.options())
+	var on bridge.Conn
+	if d.framing == wire.EventStream {
+		poll.LimitSilence(c, g.bridges.Config().PeerTimeout) // a WebSocket's client answers pings
+		on = &eventStream{Conn: c, came: len(early), limit: g.cfg.MessageBytes}
+	} else {
+		on = newSocket(c, early, g.cfg.MessageBytes)
+	}
+	g.bridges.Start(g.ctx, on, d, d.options())
+	d.head = nil
 }
 
 // lose lets go of a client that was admitted, but has not come about.

@@ -394,11 +394,14 @@ func TestTooManyAuthenticate(t *testing.T) {
 }
 
 func TestTokenExpires(t *testing.T) {
-	each(t, dialects, Config{}, func(ho *house, d *desk, path string) {
+	each(t, append([]string{eventsPath + "?trades=A"}, dialects...), Config{}, func(ho *house, d *desk, path string) {
 		begin := time.Now()
 		c := ho.dialAs(path, withToken(d.token("t", "carol", 10*time.Minute, session.Grant{})))
 		c.expect("connected", "authenticated")
-		if path == dialects[0] {
+		if c.events != nil {
+			c.expect("subscription")
+		}
+		if strings.HasPrefix(path, "/v1/") {
 			c.expect(`"T":"expiring"`)
 			if took := time.Since(begin); took != 9*time.Minute {
 				t.Errorf("warned after %s", took)

@@ -47,7 +47,9 @@ type dialog struct {
 	topics    topics
 	interval  time.Duration
 	heartbeat time.Duration // that the client asked for; 0: it did not
+	head      []byte        // of an event stream's answer; until the bridge has it
 	format    wire.Format
+	framing   wire.Framing
 	delivery  wire.Delivery
 	lost      session.Cause // why the session was lost before the bridge began; 0: it was not
 	refused   uint8         // commands in a row
@@ -130,7 +132,7 @@ func (d *dialog) options() bridge.Options {
 	}
 	return bridge.Options{
 		Hub: d.g.hubOf(d.who), ID: d.id, Greeting: wire.AppendConnected(nil, d.format, &hello),
-		Format: d.format, Mailbox: d.mailbox(), Interval: d.interval, Heartbeat: d.heartbeat, MaxAge: age,
+		Format: d.format, Framing: d.framing, Head: d.head, Mailbox: d.mailbox(), Interval: d.interval, Heartbeat: d.heartbeat, MaxAge: age,
 	}
 }
 

@@ -204,6 +204,8 @@ func New(cfg Config, h *hub.Hub, demand Demand, log *slog.Logger, reg prometheus
 	}
 	g.mux = http.NewServeMux()
 	g.mux.HandleFunc("/v1/stream", g.native)
+	g.mux.HandleFunc("/v1/events", g.events)
+	g.mux.HandleFunc("OPTIONS /v1/events", g.preflight("GET"))
 	g.mux.HandleFunc("/v2/{feed}", g.stock)
 	g.mux.HandleFunc("/v1beta3/crypto/{loc}", g.crypto)
 	g.mux.HandleFunc("POST /v1/sessions", g.rest(g.createSession))

@@ -131,11 +131,12 @@ func tradeOf(s market.Symbol, price market.Price) market.Event {
 	}}
 }
 
-// client is a bare WebSocket client.
+// client is a bare WebSocket client, or one of an event stream.
 type client struct {
-	t    *testing.T
-	conn net.Conn
-	in   *bufio.Reader
+	t      *testing.T
+	conn   net.Conn
+	in     *bufio.Reader
+	events *eventState // nil: a WebSocket
 }
 
 func (ho *house) dial(path string) *client {
@@ -151,6 +152,9 @@ func (ho *house) dialAs(path string, h http.Header, protocols ...string) *client
 		ho.t.Fatal(err)
 	}
 	ho.t.Cleanup(func() { _ = conn.Close() })
+	if strings.HasPrefix(path, eventsPath) {
+		return ho.follow(conn, path, h)
+	}
 	d := ws.Dialer{
 		Header: ws.HandshakeHeaderHTTP(h), Protocols: protocols,
 		NetDial: func(context.Context, string, string) (net.Conn, error) { return conn, nil },
@@ -180,6 +184,9 @@ func (c *client) frame(f ws.Frame) {
 // next gives the next text message.
 func (c *client) next() string {
 	c.t.Helper()
+	if c.events != nil {
+		return c.nextEvent()
+	}
 	for {
 		f, err := ws.ReadFrame(c.in)
 		if err != nil {
@@ -240,24 +247,26 @@ func TestNativeConversation(t *testing.T) {
 
 // TestGreetingComesFirst has the feed's state known before the client comes.
 func TestGreetingComesFirst(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bothWays(t, func(t *testing.T, path string) {
+		t.Helper()
 		ho := newHouse(t, Config{})
 		if err := ho.hub.Feed(t.Context(), market.Feed{State: market.FeedLive, Since: time.Now()}); err != nil {
 			t.Fatal(err)
 		}
-		ho.dial("/v1/stream?trades=AAPL").expect(`"msg":"connected"`, `"T":"feed","state":"live"`, `"T":"subscription"`)
+		ho.dial(path+"?trades=AAPL").expect(`"msg":"connected"`, `"T":"feed","state":"live"`, `"T":"subscription"`)
 		ho.dial("/v2/iex").expect(`[{"T":"success","msg":"connected"}]`)
 	})
 }
 
 func TestQuerySubscribes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bothWays(t, func(t *testing.T, path string) {
+		t.Helper()
 		ho := newHouse(t, Config{})
-		c := ho.dial("/v1/stream?trades=AAPL,MSFT&bars=*&delivery=latest&interval_ms=500")
+		c := ho.dial(path + "?trades=AAPL,MSFT&bars=*&delivery=latest&interval_ms=500")
 		c.expect(`connected`, `"trades":["AAPL","MSFT"],"quotes":[],"bars":["*"],"updatedBars":[],"dailyBars":[],"statuses":[],"delivery":"latest","interval_ms":500`)
 		ho.publish(tradeOf("AAPL", 1))
 		c.expect(`"S":"AAPL"`)
-		c = ho.dial("/v1/stream?trades=A%20B,IBM")
+		c = ho.dial(path + "?trades=A%20B,IBM")
 		c.expect(`connected`, `"trades":["IBM"],"quotes":[],"bars":[],"updatedBars":[],"dailyBars":[],"statuses":[],"delivery":"adaptive","rejected":[{"ch":"trades","S":"A B","code":412`)
 	})
 }
@@ -499,9 +508,10 @@ func TestRefusalsComeBeforeTheUpgrade(t *testing.T) {
 }
 
 func TestStopEndsSocketsWith1001(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bothWays(t, func(t *testing.T, path string) {
+		t.Helper()
 		ho := newHouse(t, Config{})
-		c := ho.dial("/v1/stream?trades=AAPL")
+		c := ho.dial(path + "?trades=AAPL")
 		c.expect("connected", "subscription")
 		ho.stop()
 		c.expect("close 1001")

@@ -18,7 +18,7 @@ type metrics struct {
 	errors   *prometheus.CounterVec // by code
 	rest     *prometheus.HistogramVec
 
-	sockets, topics, inbox             *prometheus.Desc
+	sockets, streams, topics, inbox    *prometheus.Desc
 	draining, notices                  *prometheus.Desc
 	ends, writes, bytes, helpers, shed *prometheus.Desc
 	events, delivered, merged          *prometheus.Desc
@@ -39,7 +39,8 @@ func newMetrics(g *Gateway, reg prometheus.Registerer) (*metrics, error) {
 		commands:  counter("commands_total", "Commands of clients.", "action"),
 		errors:    counter("command_errors_total", "Commands answered with an error.", "code"),
 		rest:      restSeconds(),
-		sockets:   desc("sockets", "Open sockets."),
+		sockets:   desc("sockets", "Open sockets, event streams among them."),
+		streams:   desc("event_streams", "Open event streams."),
 		draining:  desc("draining", "1 once the gateway is taken out of service: its sockets are told to move."),
 		notices:   desc("reconnect_notices_total", "Clients that were told to move to another connection.", "reason"),
 		topics:    desc("topics", "Topics that the hub holds."),
@@ -72,7 +73,7 @@ func newMetrics(g *Gateway, reg prometheus.Registerer) (*metrics, error) {
 // Describe sends the descriptions of what Collect reads.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		m.sockets, m.topics, m.inbox, m.ends, m.writes, m.bytes, m.helpers, m.shed, m.events, m.delivered, m.merged,
+		m.sockets, m.streams, m.topics, m.inbox, m.ends, m.writes, m.bytes, m.helpers, m.shed, m.events, m.delivered, m.merged,
 		m.sessions, m.attached, m.session, m.age, m.replayed, m.fetches, m.gaps, m.draining, m.notices,
 	} {
 		ch <- d
@@ -89,6 +90,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	b, h := m.g.bridges.Stats(), m.g.hub.Stats()
 	gauge(m.sockets, b.Open)
+	gauge(m.streams, b.Streams)
 	draining := 0
 	if m.g.Draining() {
 		draining = 1

@@ -30,6 +30,10 @@ func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, p problem) {
 	g.audit.turnedAway(r, g.cfg.Addresses.Of(r), p)
 	g.headers(w, r)
 	h := w.Header()
+	if p.Status == http.StatusNoContent { // not a word: it has browsers stay away
+		w.WriteHeader(p.Status)
+		return
+	}
 	h.Set("Content-Type", "application/problem+json")
 	if p.challenge {
 		h.Set("WWW-Authenticate", `Bearer realm="lzstock"`)
@@ -62,7 +66,7 @@ func write(w http.ResponseWriter, status int, v any) {
 func (g *Gateway) unknown(w http.ResponseWriter, r *http.Request) {
 	g.refuse(w, r, problem{
 		Status: http.StatusNotFound, cause: "unknown-path",
-		Detail: "no " + r.URL.Path + " here: WebSockets are at /v1/stream, /v2/{feed} and /v1beta3/crypto/{loc}",
+		Detail: "no " + r.URL.Path + " here: WebSockets are at /v1/stream, /v2/{feed} and /v1beta3/crypto/{loc}, server-sent events at /v1/events",
 	})
 }
 

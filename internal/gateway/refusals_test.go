@@ -42,6 +42,7 @@ type refusal struct {
 	retry     string
 	allow     string
 	challenge bool
+	events    bool // the event stream's address in place of the WebSocket's
 }
 
 // shelved has prices to be asked for over REST, or an error in their place.
@@ -213,8 +214,23 @@ func refusals() []refusal {
 		{name: "a session too large for the store", direct: session.ErrTooLarge, status: 413, cause: "too-large"},
 		{name: "revoked meanwhile", direct: session.ErrRevoked, status: 401, cause: "auth-revoked", challenge: true},
 	}
+	for _, r := range list { // what is no WebSocket's alone is the event stream's too
+		if r.direct == nil && (r.path == "" || strings.HasPrefix(r.path, "/v1/stream")) && r.header.Get("Sec-Websocket-Protocol") == "" &&
+			!slices.Contains([]string{"not-an-upgrade", "bad-version", "bad-key"}, r.cause) {
+			r.name, r.events = "events, "+r.name, true
+			list = append(list, r)
+		}
+	}
+	list = append(list,
+		refusal{name: "events without credentials", path: eventsPath + "?trades=A", status: 401, cause: "not-authenticated", challenge: true},
+		refusal{name: "events of nothing", path: eventsPath, header: withKey("alice"), status: 400, cause: "nothing-asked"},
+		refusal{name: "HEAD of events", method: "HEAD", path: eventsPath + "?trades=A", status: 405, cause: "bad-method", allow: "GET"},
+		refusal{name: "options of events", method: "OPTIONS", path: eventsPath + "?trades=A", status: 405, cause: "bad-method", allow: "GET"},
+		refusal{name: "a last event that is none", path: eventsPath + "?trades=A", header: lastSeen("7"), status: 400, cause: "bad-last-event-id"},
+		refusal{name: "after a last event that was the end", path: eventsPath + "?trades=A", header: lastSeen("end"), status: 204, cause: "no-return"},
+	)
 	for _, name := range secretParams() {
-		for _, path := range dialects {
+		for _, path := range append([]string{eventsPath}, dialects...) {
 			list = append(list, refusal{
 				name: name + " in the URL of " + path, path: path + "?" + name + "=" + hush, status: 400, cause: "credentials-in-url",
 			})
@@ -309,6 +325,12 @@ func (tc *refusal) send(ho *house) (*http.Response, string) {
 	if path == "" {
 		path = "/v1/stream"
 	}
+	if tc.events {
+		path = strings.Replace(path, "/v1/stream", eventsPath, 1)
+		if !strings.Contains(path, "?") {
+			path += "?trades=A"
+		}
+	}
 	if !strings.HasPrefix(path, sessionsPath) {
 		h = http.Header{
 			"Connection": {"keep-alive, Upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"},
@@ -322,6 +344,12 @@ func (tc *refusal) send(ho *house) (*http.Response, string) {
 func (tc *refusal) check(t *testing.T, resp *http.Response, text string) {
 	t.Helper()
 	var p problem
+	if tc.status == http.StatusNoContent || tc.method == http.MethodHead { // there is no document
+		if resp.StatusCode != tc.status || text != "" || resp.Header.Get("Allow") != tc.allow {
+			t.Errorf("%d %q", resp.StatusCode, text)
+		}
+		return
+	}
 	if err := json.Unmarshal([]byte(text), &p); err != nil || resp.Header.Get("Content-Type") != "application/problem+json" {
 		t.Errorf("%v in %s", err, text)
 	}
@@ -415,7 +443,11 @@ func TestPreflight(t *testing.T) {
 					t.Errorf("%s %s: %d %q %s", tc.origin, path, resp.StatusCode, got, text)
 				}
 			}
-			resp, _ := ho.ask("POST", sessionsPath, http.Header{"Origin": {tc.origin}}, "{}")
+			resp, _ := ho.ask("OPTIONS", eventsPath, http.Header{"Origin": {tc.origin}, "Access-Control-Request-Method": {"GET"}, "Access-Control-Request-Headers": {"last-event-id"}}, "")
+			if got := resp.Header.Get("Access-Control-Allow-Origin"); resp.StatusCode != tc.status || got != tc.allow || (tc.status == 204 && !strings.Contains(resp.Header.Get("Access-Control-Allow-Headers"), "Last-Event-ID")) {
+				t.Errorf("%s: events: %d %v", tc.origin, resp.StatusCode, resp.Header)
+			}
+			resp, _ = ho.ask("POST", sessionsPath, http.Header{"Origin": {tc.origin}}, "{}")
 			if got := resp.Header.Get("Access-Control-Allow-Origin"); got != tc.allow || resp.Header.Get("Vary") != "Origin" {
 				t.Errorf("%s: an answer that %q may read", tc.origin, got)
 			}

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/lzstock/lzstock/internal/memnet"
 	"github.com/lzstock/lzstock/market"
 )
 
@@ -17,9 +18,9 @@ const epochOfTests = 1_700_000_000_000
 
 // resumable is a house whose feed has an epoch and has published n trades, of A and
 // B in turn.
-func resumable(t *testing.T, cfg Config, n int) *house {
+func resumable(t *testing.T, cfg Config, n int, network ...memnet.Option) *house {
 	t.Helper()
-	ho := newHouse(t, cfg)
+	ho := newHouse(t, cfg, network...)
 	if err := ho.hub.Feed(t.Context(), market.Feed{State: market.FeedLive, Epoch: epochOfTests}); err != nil {
 		t.Fatal(err)
 	}
@@ -76,8 +77,10 @@ func TestResume(t *testing.T) {
 			c.send(`{"action":"subscribe","trades":["A","B"],"since":"` + since + `"}`)
 			return c
 		},
-		"every":    func(ho *house) *client { return ho.dial("/v1/stream?trades=A,B&delivery=every&since=" + since) },
-		"wildcard": func(ho *house) *client { return ho.dial("/v1/stream?trades=*&since=" + since) },
+		"every":          func(ho *house) *client { return ho.dial("/v1/stream?trades=A,B&delivery=every&since=" + since) },
+		"events":         func(ho *house) *client { return ho.dial("/v1/events?trades=A,B&since=" + since) },
+		"events, header": func(ho *house) *client { return ho.dialAs("/v1/events?trades=A,B&since=7-7", lastSeen(since)) },
+		"wildcard":       func(ho *house) *client { return ho.dial("/v1/stream?trades=*&since=" + since) },
 		"session": func(ho *house) *client {
 			_, text := ho.ask("POST", sessionsPath, nil, `{"trades":["A","B"]}`)
 			var s struct {
@@ -87,6 +90,14 @@ func TestResume(t *testing.T) {
 				ho.t.Fatalf("%s: %v", text, err)
 			}
 			return ho.dial(stream(s.ID) + "&since=" + since)
+		},
+		"session, events": func(ho *house) *client {
+			_, text := ho.ask("POST", sessionsPath, nil, `{"trades":["A","B"]}`)
+			var v sessionView
+			if err := json.Unmarshal([]byte(text), &v); err != nil {
+				ho.t.Fatalf("%s: %v", text, err)
+			}
+			return ho.dialAs(strings.TrimPrefix(v.EventsURL, "http://gateway"), lastSeen(since))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -103,9 +114,10 @@ func TestResume(t *testing.T) {
 
 // TestResumeLatest gets what has changed, and nothing else.
 func TestResumeLatest(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bothWays(t, func(t *testing.T, path string) {
+		t.Helper()
 		ho := resumable(t, Config{}, 10)
-		c := ho.dial(fmt.Sprintf("/v1/stream?trades=A,B&delivery=latest&since=%d-9", epochOfTests))
+		c := ho.dial(fmt.Sprintf(path+"?trades=A,B&delivery=latest&since=%d-9", epochOfTests))
 		c.wantTrades(10, "10 snap")
 		ho.publish(tradeOf("A", market.Scale))
 		c.wantTrades(11, "11<9")
@@ -114,7 +126,8 @@ func TestResumeLatest(t *testing.T) {
 
 // TestResumeFromMonitor goes back farther than the gateway remembers.
 func TestResumeFromMonitor(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bothWays(t, func(t *testing.T, path string) {
+		t.Helper()
 		ho := resumable(t, Config{}, 20)
 		ho.demand.replay = func(_ context.Context, topics []market.Topic, after market.Position) ([]market.Event, market.Seq, []market.Topic, error) {
 			time.Sleep(time.Second) // and meanwhile the feed goes on
@@ -129,7 +142,7 @@ func TestResumeFromMonitor(t *testing.T) {
 			}
 			return page, page[len(page)-1].Seq, nil, nil
 		}
-		c := ho.dial(fmt.Sprintf("/v1/stream?trades=A,B&delivery=every&since=%d-4", epochOfTests))
+		c := ho.dial(fmt.Sprintf(path+"?trades=A,B&delivery=every&since=%d-4", epochOfTests))
 		time.Sleep(500 * time.Millisecond)
 		ho.publish(tradeOf("A", market.Scale), tradeOf("B", market.Scale))
 		var want []string
@@ -152,7 +165,8 @@ func TestResumeGap(t *testing.T) {
 		"never was":     {since: fmt.Sprintf("%d-99", epochOfTests), reason: "expired"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bothWays(t, func(t *testing.T, path string) {
+				t.Helper()
 				ho := resumable(t, Config{ReplayTimeout: time.Second}, 20)
 				ho.demand.replay = func(ctx context.Context, topics []market.Topic, _ market.Position) ([]market.Event, market.Seq, []market.Topic, error) {
 					if tc.err != nil {
@@ -160,7 +174,7 @@ func TestResumeGap(t *testing.T) {
 					}
 					return nil, 0, topics, tc.err
 				}
-				c := ho.dial("/v1/stream?trades=A,B&delivery=every&since=" + tc.since)
+				c := ho.dial(path + "?trades=A,B&delivery=every&since=" + tc.since)
 				c.expect(`"connected"`, `"feed"`, `"subscription"`, `"T":"gap","reason":"`+tc.reason+`","from":"`+tc.since+`"`)
 				c.wantTrades(20, "19 snap", "20 snap")
 				ho.publish(tradeOf("A", market.Scale))

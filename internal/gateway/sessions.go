@@ -106,7 +106,8 @@ func commandOf(r *session.Request) *wire.Command {
 type sessionView struct {
 	ID        string         `json:"session_id,omitempty"`
 	StreamURL string         `json:"stream_url,omitempty"`
-	State     string         `json:"state"` // "waiting" or "attached"
+	EventsURL string         `json:"events_url,omitempty"` // the same as server-sent events
+	State     string         `json:"state"`                // "waiting" or "attached"
 	Attached  bool           `json:"attached"`
 	Created   time.Time      `json:"created_at"`
 	Expires   time.Time      `json:"expires_at"`
@@ -172,10 +173,7 @@ func (g *Gateway) rest(f func(w http.ResponseWriter, r *http.Request, who sessio
 		switch {
 		case p != nil:
 		case who == nil:
-			p = &problem{
-				Status: http.StatusUnauthorized, cause: "not-authenticated", challenge: true,
-				Detail: "want credentials: Authorization: Bearer and a token, or APCA-API-KEY-ID and APCA-API-SECRET-KEY",
-			}
+			p = notAuthenticated("")
 		default:
 			p = f(w, r, *who)
 		}
@@ -216,12 +214,14 @@ func (g *Gateway) createSession(w http.ResponseWriter, r *http.Request, who sess
 	if err != nil {
 		return g.sessionProblem(r.Context(), err)
 	}
-	scheme := "ws://"
+	secure := ""
 	if g.cfg.Addresses.Secure(r) {
-		scheme = "wss://"
+		secure = "s"
 	}
 	v := view(&s)
-	v.ID, v.StreamURL = string(id), scheme+r.Host+"/v1/stream?session_id="+url.QueryEscape(string(id))
+	query := "?session_id=" + url.QueryEscape(string(id))
+	v.ID = string(id)
+	v.StreamURL, v.EventsURL = "ws"+secure+"://"+r.Host+"/v1/stream"+query, "http"+secure+"://"+r.Host+"/v1/events"+query
 	v.Limits = &sessionLimits{dialog.symbolLimit(), g.cfg.CommandRate, g.cfg.MessageBytes}
 	for _, rej := range cmd.Rejected {
 		v.Rejected = append(v.Rejected, rejectedView{rej.Topic.Channel.String(), rej.Topic.Symbol, int(rej.Code), rej.Code.Text()})

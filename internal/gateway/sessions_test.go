@@ -38,7 +38,7 @@ func TestSessionIsCreatedAndAttached(t *testing.T) {
 		if err := json.Unmarshal([]byte(text), &v); err != nil || resp.StatusCode != http.StatusCreated {
 			t.Fatalf("%d %s", resp.StatusCode, text)
 		}
-		if v.StreamURL != "ws://gateway"+stream(v.ID) || resp.Header.Get("Location") != sessionsPath+"/"+v.ID ||
+		if v.StreamURL != "ws://gateway"+stream(v.ID) || v.EventsURL != "http://gateway"+eventsPath+"?session_id="+v.ID || resp.Header.Get("Location") != sessionsPath+"/"+v.ID ||
 			len(v.ID) != 22 || v.State != "waiting" || v.Limits.Symbols != 1024 || !v.Expires.Equal(time.Now().Add(time.Minute)) ||
 			len(v.Rejected) != 1 || v.Rejected[0].Code != 412 {
 			t.Errorf("%s", text)
@@ -236,12 +236,13 @@ func TestRevocation(t *testing.T) {
 	one(t, Config{}, func(ho *house, d *desk) {
 		id := ho.session("alice", `{"trades":["AAPL"]}`)
 		token := d.token("t", "alice", time.Hour, session.Grant{})
-		theirs := []*client{ho.dial(stream(id)), ho.dialAs("/v1/stream", withKey("alice")), ho.dialAs("/v2/iex", withToken(token))}
+		theirs := []*client{ho.dial(stream(id)), ho.dialAs("/v1/stream", withKey("alice")), ho.dialAs("/v2/iex", withToken(token)), ho.dialAs(eventsPath+"?trades=*", withToken(token))}
 		other := ho.dialAs("/v1/stream", withKey("bob"))
 		for _, c := range append(theirs, other) {
 			c.expect("connected", "authenticated")
 		}
 		theirs[0].expect("subscription")
+		theirs[3].expect("subscription")
 		mux := http.NewServeMux()
 		ho.g.Admin(mux)
 		if status, text := operate(t, mux, "POST", "/revoke?user=alice", false); status != http.StatusForbidden {

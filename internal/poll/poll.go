@@ -47,6 +47,18 @@ type Conn interface {
 	Close() error
 }
 
+// LimitSilence has the system end a connection whose peer acknowledges nothing of
+// what was sent to it for so long, where the system can (Linux). It is for peers that
+// have nothing to say.
+func LimitSilence(c Conn, limit time.Duration) {
+	if s, ok := c.(*secure); ok {
+		c = s.Conn
+	}
+	if l, ok := c.(interface{ limitSilence(time.Duration) }); ok {
+		l.limitSilence(limit)
+	}
+}
+
 // entry is who gets what one connection receives. Its lock is held while the sink
 // is called, which makes Close wait.
 type entry struct {

@@ -27,6 +27,13 @@ type socket struct {
 // none is what users begins at once the socket is closed.
 const none = -1 << 30
 
+func (s *socket) limitSilence(limit time.Duration) {
+	if s.hold() {
+		limitSilence(s.fd, limit)
+		s.letGo()
+	}
+}
+
 func (s *socket) closed() bool { return s.users.Load() < 0 }
 
 // control tells the epoll instance of the socket. Its loop's lock is held.

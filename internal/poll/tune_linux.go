@@ -3,6 +3,7 @@ package poll
 import (
 	"net"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,5 +23,20 @@ func tune(conn net.Conn) {
 		_ = raw.Control(func(fd uintptr) { // best effort: it works without
 			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsent)
 		})
+	}
+}
+
+// limitSilence has the system end a connection.
+func limitSilence(fd int, limit time.Duration) { // best effort: keepalive does it later
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(limit.Milliseconds()))
+}
+
+func (s *stream) limitSilence(limit time.Duration) {
+	c, ok := s.Conn.(syscall.Conn)
+	if !ok {
+		return
+	}
+	if raw, err := c.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { limitSilence(int(fd), limit) })
 	}
 }

@@ -1,6 +1,6 @@
 // Package wire is the client protocol as pure functions: the messages of both
 // dialects, the one table of reasons and codes, and the bytes of each message as
-// JSON or MessagePack in a WebSocket frame. It does no I/O, starts no goroutine
+// JSON or MessagePack in a WebSocket frame, or as JSON in an event stream. It does no I/O, starts no goroutine
 // and keeps no state.
 //
 // The way of an event has three steps. AppendEvent writes its body, once for all

@@ -20,6 +20,7 @@ func TestHotPathDoesNotAllocate(t *testing.T) {
 				buf = AppendData(buf, f, body, Tail{Prev: 12345678901})
 				buf = EndArray(buf, f, MaxHeader, 2)
 				PutFrameHeader(buf, f.Opcode(), len(buf)-MaxHeader)
+				buf = EndEvent(BeginEvent(buf[:0]), market.Position{Epoch: 1_700_000_000_000, Seq: 12345678901})
 			})
 			if n != 0 {
 				t.Errorf("%s of %s: %v allocations", f, e.Channel, n)
