@@ -109,6 +109,7 @@ func (b *builder) gateway(l net.Listener, from upstream.Config, c gateway.Config
 	}
 	b.checks = append(b.checks, obs.Check{Name: "upstream", Ready: func() error { return sink.ready(up.Trouble()) }})
 	b.admins = append(b.admins, g.Admin)
+	b.watchGateway(g, sink)
 	b.add(part{name: "upstream", run: up.Run})
 	b.add(part{
 		name: "gateway", run: func(ctx context.Context) error { return g.Run(ctx, l) },

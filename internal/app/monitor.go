@@ -19,6 +19,7 @@ import (
 	"github.com/lzstock/lzstock/internal/ingest"
 	"github.com/lzstock/lzstock/internal/monitor"
 	"github.com/lzstock/lzstock/internal/obs"
+	"github.com/lzstock/lzstock/internal/ops"
 	"github.com/lzstock/lzstock/market"
 )
 
@@ -150,6 +151,14 @@ func (b *builder) monitor(js *bus.JetStream, l net.Listener, replica string, kep
 		}
 		return nil
 	}})
+	b.states = append(b.states, func() []ops.State {
+		s := m.Status()
+		read := ops.State{Name: "place on the bus", State: "catching up", Level: levelWarn}
+		if s.Serving {
+			read.State, read.Level = s.Position.String(), levelOK
+		}
+		return []ops.State{read}
+	})
 	return nil
 }
 

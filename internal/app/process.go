@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/lzstock/lzstock/internal/obs"
+	"github.com/lzstock/lzstock/internal/ops"
 )
 
 // Addresses that are words.
@@ -76,6 +77,9 @@ type builder struct {
 	checks   []obs.Check
 	admins   []func(*http.ServeMux) // what the parts add to the admin listener
 	drain    *drain
+	states   []func() []ops.State                             // what the operator's page shows beside the checks
+	slow     func(ctx context.Context, most int) (any, error) // the clients that keep up worst; nil: there are none
+	page     func(*http.ServeMux) error
 	parts    []part
 	opened   []io.Closer // in order; handed over to parts by build's success
 }
@@ -135,9 +139,12 @@ func (b *builder) admin(ctx context.Context, addr, title string) (string, error)
 		b.Logger.LogAttrs(ctx, slog.LevelWarn, "the admin listener is not on loopback: whoever reaches it sees metrics and profiles",
 			slog.String("address", l.Addr().String()))
 	}
+	if err := b.operator(title); err != nil {
+		return "", err
+	}
 	b.add(part{name: "admin", run: func(ctx context.Context) error {
 		a, err := obs.NewAdmin(obs.AdminConfig{
-			Registry: b.registry, Logger: b.Logger, Build: b.Build, Title: title, Checks: b.checks, Add: b.admins,
+			Registry: b.registry, Logger: b.Logger, Build: b.Build, Title: title, Checks: b.checks, Add: b.admins, Page: b.page,
 		})
 		if err != nil {
 			return err

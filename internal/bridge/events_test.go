@@ -12,6 +12,7 @@ import (
 	"github.com/lzstock/lzstock/internal/bridge"
 	"github.com/lzstock/lzstock/internal/hub"
 	"github.com/lzstock/lzstock/internal/mailbox"
+	"github.com/lzstock/lzstock/internal/memnet"
 	"github.com/lzstock/lzstock/internal/wire"
 	"github.com/lzstock/lzstock/market"
 )
@@ -194,5 +195,42 @@ func TestEventIDsWhileAGapIsNotTold(t *testing.T) {
 		p.wantEvent(`"T":"gap"`, "")
 		p.wantEvent(`"S":"A"`, "")
 		p.wantEvent(`"q":18`, "5-20")
+	})
+}
+
+// TestSlowest names those who do not keep up, the slowest first, and nobody else.
+func TestSlowest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := newStage(t, bridge.Config{HeartbeatEvery: time.Hour})
+		all := []market.Symbol{"A", "B"}
+		quick := st.connect(&talk{symbols: all}, bridge.Options{ID: "quick"})
+		st.connect(&talk{symbols: all}, bridge.Options{ID: "stuck", Framing: wire.EventStream}, memnet.WithBuffer(64))
+		late := st.connect(&talk{symbols: all}, bridge.Options{ID: "late", Interval: 3 * time.Second, Mailbox: mailbox.Options{Mode: mailbox.Latest}})
+		synctest.Wait()
+		st.publish("A", "B")
+		quick.text()
+		late.text()
+		time.Sleep(time.Second)
+		st.publish("A")
+		st.publish("A")
+		synctest.Wait()
+		time.Sleep(time.Second)
+		list, err := st.factory.Slowest(t.Context(), 5, st.hub)
+		if err != nil || len(list) != 2 {
+			t.Fatalf("%v %+v", err, list)
+		}
+		stuck, slow := list[0], list[1] // both wait as long; the first has more
+		if stuck.ID != "stuck" || !stuck.Busy || stuck.Queued != 2 || stuck.Oldest != time.Second || stuck.Framing != wire.EventStream || stuck.Age != 2*time.Second || stuck.Bytes == 0 {
+			t.Errorf("%+v", stuck)
+		}
+		if slow.ID != "late" || slow.Busy || slow.Queued != 1 || slow.Merged != 1 || slow.Oldest != time.Second || slow.Mode != mailbox.Latest {
+			t.Errorf("%+v", slow)
+		}
+		if list, err = st.factory.Slowest(t.Context(), 1, st.hub); err != nil || len(list) != 1 || list[0].ID != "stuck" {
+			t.Errorf("the slowest: %v %+v", err, list)
+		}
+		if s := st.factory.Stats(); s.Frames < 4 || s.Frames > 8 {
+			t.Errorf("%d frames", s.Frames)
+		}
 	})
 }

@@ -19,6 +19,7 @@ const (
 // frame appends a whole frame. at is where a client that has it may resume; zero:
 // that is not known.
 func (b *Bridge) frame(out []byte, op wire.Opcode, payload []byte, at market.Position) []byte {
+	b.made++
 	switch {
 	case b.framing == wire.WebSocket:
 		return wire.AppendFrame(out, op, payload)
@@ -41,10 +42,11 @@ func (b *Bridge) begin(out []byte) []byte {
 // complete completes the array of n messages that begin started when out was start
 // bytes long, and takes it back where it holds none.
 func (b *Bridge) complete(out []byte, start, n int) []byte {
-	switch {
-	case n == 0:
+	if n == 0 {
 		return out[:start]
-	case b.framing == wire.EventStream: // the event is closed when its id is known
+	}
+	b.made++
+	if b.framing == wire.EventStream { // the event is closed when its id is known
 		return wire.EndArray(out, b.format, 0, n)
 	}
 	out = wire.EndArray(out, b.format, start+wire.MaxHeader, n)
@@ -63,11 +65,11 @@ func (b *Bridge) identify(out []byte, box *mailbox.Mailbox, start int, seq marke
 	return wire.EndEvent(out, b.place(box, seq))
 }
 
-// whole finds out, for an event stream, whether what was sent last is where to
+// settle finds out, for an event stream, whether what was sent last is where to
 // resume. Browsers resume all topics there, whatever else was on its way: a topic's
 // first value, or word of a gap. Where an epoch has just begun, what waits may be of
 // the one before.
-func (b *Bridge) whole() {
+func (b *Bridge) settle() {
 	if b.framing == wire.WebSocket {
 		return
 	}

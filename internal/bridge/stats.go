@@ -12,6 +12,7 @@ type counters struct {
 	streams atomic.Int64
 	writes  atomic.Uint64
 	bytes   atomic.Uint64
+	frames  atomic.Uint64
 	helpers atomic.Uint64
 	shed    atomic.Uint64
 	drains  atomic.Uint64
@@ -37,6 +38,7 @@ type Stats struct {
 	Streams int                     // of these, to event streams
 	Writes  uint64                  // attempts of the shards
 	Bytes   uint64                  // offered in these attempts
+	Frames  uint64                  // in these
 	Helpers uint64                  // times that a connection did not take everything at once
 	Shed    uint64                  // heartbeats that gave way to data
 	Drains  uint64                  // clients that were told to move because of a drain
@@ -80,7 +82,7 @@ func (c *counters) took(age time.Duration) {
 func (f *Factory) Stats() Stats {
 	c := &f.stats
 	st := Stats{
-		Open: int(c.open.Load()), Streams: int(c.streams.Load()), Writes: c.writes.Load(), Bytes: c.bytes.Load(),
+		Open: int(c.open.Load()), Streams: int(c.streams.Load()), Writes: c.writes.Load(), Bytes: c.bytes.Load(), Frames: c.frames.Load(),
 		Helpers: c.helpers.Load(), Shed: c.shed.Load(), Aged: time.Duration(c.aged.Load()),
 		Drains: c.drains.Load(), Ages: c.ages.Load(),
 	}

@@ -30,6 +30,8 @@ type writer struct {
 	endAt     time.Duration // 0: never
 	last      market.Seq    // everything up to here was sent
 	epoch     market.Epoch  // of an event stream: that of its positions
+	bytes     uint64        // offered to the connection
+	made      uint32        // frames in what is offered next
 
 	pingAt      time.Duration
 	heartbeat   time.Duration // time between two
@@ -56,7 +58,7 @@ type sink Bridge
 func (s *sink) Flush(box *mailbox.Mailbox, now time.Time) time.Time {
 	b := (*Bridge)(s)
 	age := now.Sub(b.born)
-	b.whole()
+	b.settle()
 	wake := b.live(box, age)
 	for !b.busy && b.end.Load() == nil {
 		due := b.dataAt(age)
@@ -143,6 +145,8 @@ func (b *Bridge) writeOut(box *mailbox.Mailbox, age time.Duration, data bool) {
 		b.factory.stats.took(time.Since(last.Time()))
 	}
 	b.factory.stats.bytes.Add(uint64(len(out)))
+	b.factory.stats.frames.Add(uint64(b.made))
+	b.bytes, b.made = b.bytes+uint64(len(out)), 0
 	switch {
 	case err != nil:
 		b.Stop(wire.ClientGone, err)

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	crand "crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -157,6 +158,7 @@ type Gateway struct {
 	audit    *audit
 	metrics  *metrics
 	mux      *http.ServeMux
+	pepper   [16]byte       // of hashes of users
 	tasks    sync.WaitGroup // what is done for clients beside their turns
 
 	mu      sync.Mutex
@@ -202,6 +204,7 @@ func New(cfg Config, h *hub.Hub, demand Demand, log *slog.Logger, reg prometheus
 	if g.metrics, err = newMetrics(g, reg); err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
+	_, _ = crand.Read(g.pepper[:]) // it never fails
 	g.mux = http.NewServeMux()
 	g.mux.HandleFunc("/v1/stream", g.native)
 	g.mux.HandleFunc("/v1/events", g.events)

@@ -18,12 +18,13 @@ type metrics struct {
 	errors   *prometheus.CounterVec // by code
 	rest     *prometheus.HistogramVec
 
-	sockets, streams, topics, inbox    *prometheus.Desc
-	draining, notices                  *prometheus.Desc
-	ends, writes, bytes, helpers, shed *prometheus.Desc
-	events, delivered, merged          *prometheus.Desc
-	replayed, fetches, gaps            *prometheus.Desc
-	sessions, attached, session, age   *prometheus.Desc
+	sockets, streams, topics, inbox  *prometheus.Desc
+	draining, notices                *prometheus.Desc
+	ends, writes, bytes, frames      *prometheus.Desc
+	helpers, shed                    *prometheus.Desc
+	events, delivered, merged        *prometheus.Desc
+	replayed, fetches, gaps          *prometheus.Desc
+	sessions, attached, session, age *prometheus.Desc
 }
 
 func newMetrics(g *Gateway, reg prometheus.Registerer) (*metrics, error) {
@@ -48,6 +49,7 @@ func newMetrics(g *Gateway, reg prometheus.Registerer) (*metrics, error) {
 		ends:      desc("ended_total", "Sockets that have ended.", "reason"),
 		writes:    desc("writes_total", "Write system calls of the shards."),
 		bytes:     desc("written_bytes_total", "Bytes offered to sockets."),
+		frames:    desc("frames_total", "Frames offered to sockets: WebSocket frames, and events of event streams."),
 		helpers:   desc("busy_total", "Times that a socket did not take everything at once."),
 		shed:      desc("heartbeats_shed_total", "Heartbeats that gave way to data."),
 		events:    desc("events_total", "Events from upstream."),
@@ -73,7 +75,7 @@ func newMetrics(g *Gateway, reg prometheus.Registerer) (*metrics, error) {
 // Describe sends the descriptions of what Collect reads.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		m.sockets, m.streams, m.topics, m.inbox, m.ends, m.writes, m.bytes, m.helpers, m.shed, m.events, m.delivered, m.merged,
+		m.sockets, m.streams, m.topics, m.inbox, m.ends, m.writes, m.bytes, m.frames, m.helpers, m.shed, m.events, m.delivered, m.merged,
 		m.sessions, m.attached, m.session, m.age, m.replayed, m.fetches, m.gaps, m.draining, m.notices,
 	} {
 		ch <- d
@@ -102,6 +104,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	gauge(m.inbox, h.Inbox)
 	count(m.writes, b.Writes)
 	count(m.bytes, b.Bytes)
+	count(m.frames, b.Frames)
 	count(m.helpers, b.Helpers)
 	count(m.shed, b.Shed)
 	count(m.events, h.Events)

@@ -37,12 +37,16 @@ type AdminConfig struct {
 	Checks []Check
 	// Add registers what the process's parts show and take beside.
 	Add []func(*http.ServeMux)
+	// Page registers the page at /; nil leaves it to a list of what is here, which is
+	// at /debug/ too.
+	Page func(*http.ServeMux) error
 }
 
 // Admin is the listener for those who run the process. It has no password: it
 // belongs on loopback or on a network that only they reach.
 //
-//	/            what is here
+//	/            the operator's page, where there is one
+//	/debug/      what is here
 //	/metrics     for Prometheus
 //	/healthz     200 while the process serves
 //	/readyz      200 where all checks hold, 503 with the reasons where not
@@ -66,7 +70,16 @@ func NewAdmin(c AdminConfig) (*Admin, error) {
 		return nil, errors.New("obs: admin needs a registry and a logger")
 	}
 	a := &Admin{config: c, mux: http.NewServeMux()}
-	a.mux.HandleFunc("GET /{$}", a.index)
+	a.mux.HandleFunc("GET /debug/{$}", a.index)
+	if c.Page == nil {
+		c.Page = func(mux *http.ServeMux) error {
+			mux.HandleFunc("GET /{$}", a.index)
+			return nil
+		}
+	}
+	if err := c.Page(a.mux); err != nil {
+		return nil, err
+	}
 	a.mux.Handle("GET /metrics", promhttp.HandlerFor(c.Registry, promhttp.HandlerOpts{
 		Registry:          c.Registry,
 		EnableOpenMetrics: true,
