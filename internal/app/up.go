@@ -37,43 +37,46 @@ func Up(ctx context.Context, p Process, c UpConfig) error {
 	if err != nil {
 		return err
 	}
-	return b.run(ctx, func(ctx context.Context) error {
-		admin, err := b.admin(ctx, c.Admin, "up")
-		if err != nil {
+	return b.run(ctx, func(ctx context.Context) error { return b.up(ctx, c) })
+}
+
+// up adds all parts.
+func (b *builder) up(ctx context.Context, c UpConfig) error {
+	admin, err := b.admin(ctx, c.Admin, "up")
+	if err != nil {
+		return err
+	}
+	clients, err := b.clients(ctx, c.Edge, &c.Gateway)
+	if err != nil {
+		return err
+	}
+	services, err := listen(ctx, "grpc", c.GRPC, UsualMonitor)
+	if err != nil {
+		return err
+	}
+	b.owns(services)
+	js, err := b.bus(ctx, c.Bus, "lzstock up")
+	if err != nil {
+		return err
+	}
+	if c.Source != nil && c.Source.Sim != nil && c.Bars.Names == nil {
+		c.Bars.Names = sim.Names(c.Source.Sim.Symbols)
+	}
+	if err := b.monitor(js, services, "", c.Bars, 0); err != nil {
+		return err
+	}
+	if c.Source != nil {
+		if err := b.feed(js, *c.Source, nil, false); err != nil {
 			return err
 		}
-		clients, err := b.clients(ctx, c.Edge, &c.Gateway)
-		if err != nil {
-			return err
-		}
-		services, err := listen(ctx, "grpc", c.GRPC, UsualMonitor)
-		if err != nil {
-			return err
-		}
-		b.owns(services)
-		js, err := b.bus(ctx, c.Bus, "lzstock up")
-		if err != nil {
-			return err
-		}
-		if c.Source != nil && c.Source.Sim != nil && c.Bars.Names == nil {
-			c.Bars.Names = sim.Names(c.Source.Sim.Symbols)
-		}
-		if err := b.monitor(js, services, "", c.Bars, 0); err != nil {
-			return err
-		}
-		if c.Source != nil {
-			if err := b.feed(js, *c.Source, nil, false); err != nil {
-				return err
-			}
-		}
-		if c.Gateway.StopTimeout == 0 {
-			c.Gateway.StopTimeout = upGatewayStop
-		}
-		if err := b.gateway(clients, upstream.Config{Monitors: []string{reachable(services.Addr())}}, c.Gateway, c.Edge.Delayed...); err != nil {
-			return err
-		}
-		return b.say("%s", banner(c.Source, c.Edge.TLS.scheme()+reachable(clients.Addr()), services.Addr(), admin))
-	})
+	}
+	if c.Gateway.StopTimeout == 0 {
+		c.Gateway.StopTimeout = upGatewayStop
+	}
+	if err := b.gateway(clients, upstream.Config{Monitors: []string{reachable(services.Addr())}}, c.Gateway, c.Edge.Delayed...); err != nil {
+		return err
+	}
+	return b.say("%s", banner(c.Source, c.Edge.TLS.scheme()+reachable(clients.Addr()), services.Addr(), admin))
 }
 
 // banner tells where to look and what to try next.

@@ -16,7 +16,10 @@ import (
 	"github.com/lzstock/lzstock/internal/feed"
 )
 
-const composeDir = "../../deploy/compose"
+const (
+	composeDir    = "../../deploy/compose"
+	prometheusDir = "../../deploy/prometheus"
+)
 
 // composeFile is what the tests look at of compose.yaml.
 type composeFile struct {
@@ -80,7 +83,7 @@ func TestComposeCommandsParse(t *testing.T) {
 func TestComposeTargets(t *testing.T) {
 	compose := readCompose(t)
 	for file, wants := range map[string]func(service string) string{
-		"prometheus.yml": func(s string) string { return `"` + s + `:9090"` },
+		"../prometheus/prometheus.yml": func(s string) string { return `"` + s + `:9090"` },
 		"haproxy.cfg": func(s string) string {
 			if !strings.HasPrefix(s, "gateway-") {
 				return ""
@@ -102,45 +105,21 @@ func TestComposeTargets(t *testing.T) {
 
 // The programs that read the files check them, where they are installed.
 func TestComposeFilesAreChecked(t *testing.T) {
-	for _, c := range [][]string{
-		{"haproxy", "-c", "-f", "haproxy.cfg"},
-		{"promtool", "check", "config", "prometheus.yml"},
+	for _, c := range []struct {
+		dir     string
+		command []string
+	}{
+		{composeDir, []string{"haproxy", "-c", "-f", "haproxy.cfg"}},
+		{prometheusDir, []string{"promtool", "check", "config", "prometheus.yml"}},
 	} {
-		if _, err := exec.LookPath(c[0]); err != nil {
-			t.Logf("%s is not installed: not checked", c[0])
+		if _, err := exec.LookPath(c.command[0]); err != nil {
+			t.Logf("%s is not installed: not checked", c.command[0])
 			continue
 		}
-		cmd := exec.Command(c[0], c[1:]...)
-		cmd.Dir = composeDir
+		cmd := exec.Command(c.command[0], c.command[1:]...)
+		cmd.Dir = c.dir
 		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("%s: %v\n%s", c[0], err, out)
-		}
-	}
-}
-
-// Alerts must be about metrics that the code has.
-func TestAlertsNameMetrics(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join(composeDir, "alerts.yml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var code strings.Builder
-	for _, dir := range []string{"app", "bus", "monitor", "upstream"} {
-		files, err := filepath.Glob(filepath.Join("..", dir, "*.go"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, f := range files {
-			text, err := os.ReadFile(f)
-			if err != nil {
-				t.Fatal(err)
-			}
-			code.Write(text)
-		}
-	}
-	for _, m := range regexp.MustCompile(`lzstock_(node|bus|monitor|upstream)_(\w+)`).FindAllStringSubmatch(string(text), -1) {
-		if !strings.Contains(code.String(), `"`+m[2]+`"`) && !strings.Contains(code.String(), m[0]) {
-			t.Errorf("no code has the metric %s", m[0])
+			t.Errorf("%s: %v\n%s", c.command[0], err, out)
 		}
 	}
 }

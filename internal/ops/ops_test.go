@@ -46,7 +46,7 @@ func newStage(t *testing.T) *stage {
 		merged:  prometheus.NewCounter(prometheus.CounterOpts{Name: "lzstock_gateway_conflated_total", Help: "x"}),
 		ends:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "lzstock_gateway_ended_total", Help: "x"}, []string{"reason"}),
 		age: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "lzstock_gateway_age_seconds", Buckets: []float64{.001, .01, .1, 1},
+			Name: "lzstock_gateway_age_seconds", Help: "x", Buckets: []float64{.001, .01, .1, 1},
 		}, []string{"of"}),
 	}
 	reg := prometheus.NewRegistry()
