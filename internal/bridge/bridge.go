@@ -76,11 +76,11 @@ type Bridge struct {
 	moving  sync.Mutex          // held while the bridge joins or changes its hub; the farewell waits for that
 	joined  bool                // the hub knows the member
 	torn    bool                // a frame was left unfinished: nothing may follow it
+	silent  bool                // nothing comes from the peer any more; the reader's
 	order   atomic.Uint32       // milliseconds in which the bridge is to end because of a drain; 0: none
 	helpers sync.WaitGroup
 	heard   atomic.Int64   // when the peer was heard last, in nanoseconds since born
 	talking sync.WaitGroup // until nothing comes from the peer any more
-	silent  bool           // nothing does
 
 	writer // owned by the shard
 }

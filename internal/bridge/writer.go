@@ -17,21 +17,21 @@ type writer struct {
 	lane      []byte // frames that ride ahead of data
 	format    wire.Format
 	framing   wire.Framing
-	busy      bool // a helper writes
-	throttled bool // what the client was told
-	begun     bool // data was sent
-	late      bool // the hub shows prices late, so that their age says nothing
+	busy      bool        // a helper writes
+	throttled bool        // what the client was told
+	begun     bool        // data was sent
+	late      bool        // the hub shows prices late, so that their age says nothing
+	sure      bool        // of an event stream: what was sent last is where to resume
+	ordered   bool        // order was seen
+	told      bool        // the client was told to move
+	why       wire.Reason // for which it ends at endAt
+	made      uint32      // frames in what is offered next
+	bytes     uint64      // offered to the connection
 	sent      time.Duration
-	sure      bool          // of an event stream: what was sent last is where to resume
-	ordered   bool          // order was seen
-	told      bool          // the client was told to move
-	why       wire.Reason   // for which it ends at endAt
 	interval  time.Duration // least time between two frames of data
 	endAt     time.Duration // 0: never
 	last      market.Seq    // everything up to here was sent
 	epoch     market.Epoch  // of an event stream: that of its positions
-	bytes     uint64        // offered to the connection
-	made      uint32        // frames in what is offered next
 
 	pingAt      time.Duration
 	heartbeat   time.Duration // time between two

@@ -75,7 +75,7 @@ func (g *Gateway) accept(w http.ResponseWriter, r *http.Request, text, binary wi
 		g.lose(r.Context(), d, err)
 		return
 	}
-	g.serve(conn, early, d)
+	g.serve(conn, early, d, nil)
 }
 
 // front is what every request must pass, before anything costs anything.
@@ -238,23 +238,22 @@ func buffered(r *bufio.Reader) []byte {
 	return early
 }
 
-// serve hands the socket to a bridge. The HTTP server's goroutine, with its stack
-// and buffers, ends then.
-func (g *Gateway) serve(conn net.Conn, early []byte, d *dialog) {
+// serve hands the socket to a bridge; what begins with a head is an event stream. The
+// HTTP server's goroutine, with its stack and buffers, ends then.
+func (g *Gateway) serve(conn net.Conn, early []byte, d *dialog, head []byte) {
 	c, err := g.poller.Take(conn)
 	if err != nil {
 		g.lose(g.ctx, d, err)
 		return
 	}
 	var on bridge.Conn
-	if d.framing == wire.EventStream {
+	if head != nil {
 		poll.LimitSilence(c, g.bridges.Config().PeerTimeout) // a WebSocket's client answers pings
 		on = &eventStream{Conn: c, came: len(early), limit: g.cfg.MessageBytes}
 	} else {
 		on = newSocket(c, early, g.cfg.MessageBytes)
 	}
-	g.bridges.Start(g.ctx, on, d, d.options())
-	d.head = nil
+	g.bridges.Start(g.ctx, on, d, d.options(head))
 }
 
 // lose lets go of a client that was admitted, but has not come about.

@@ -47,9 +47,7 @@ type dialog struct {
 	topics    topics
 	interval  time.Duration
 	heartbeat time.Duration // that the client asked for; 0: it did not
-	head      []byte        // of an event stream's answer; until the bridge has it
 	format    wire.Format
-	framing   wire.Framing
 	delivery  wire.Delivery
 	lost      session.Cause // why the session was lost before the bridge began; 0: it was not
 	refused   uint8         // commands in a row
@@ -122,17 +120,21 @@ func (d *dialog) apply(o wire.Options) bool {
 	return changed
 }
 
-// options gives what the bridge begins with.
-func (d *dialog) options() bridge.Options {
+// options gives what the bridge begins with. head is that of an event stream's answer.
+func (d *dialog) options(head []byte) bridge.Options {
 	cfg, common := &d.g.cfg, d.g.bridges.Config()
 	limits := wire.Limits{Symbols: d.symbolLimit(), CommandsPerSecond: cfg.CommandRate, MessageBytes: cfg.MessageBytes}
 	age := around(common.MaxAge)
 	hello := wire.Connected{
 		Conn: d.id, Epoch: d.g.epochOf(d.who), Ping: common.PingEvery, MaxAge: age, Limits: limits,
 	}
+	framing := wire.WebSocket
+	if head != nil {
+		framing = wire.EventStream
+	}
 	return bridge.Options{
 		Hub: d.g.hubOf(d.who), ID: d.id, Greeting: wire.AppendConnected(nil, d.format, &hello),
-		Format: d.format, Framing: d.framing, Head: d.head, Mailbox: d.mailbox(), Interval: d.interval, Heartbeat: d.heartbeat, MaxAge: age,
+		Format: d.format, Framing: framing, Head: head, Mailbox: d.mailbox(), Interval: d.interval, Heartbeat: d.heartbeat, MaxAge: age,
 	}
 }
 

@@ -56,13 +56,13 @@ func (g *Gateway) events(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	g.headers(w, r)
-	d.head = streamHead(w.Header())
+	head := streamHead(w.Header())
 	conn, early, err := hijack(w)
 	if err != nil {
 		g.lose(r.Context(), d, err)
 		return
 	}
-	g.serve(conn, early, d)
+	g.serve(conn, early, d, head)
 }
 
 // examineEvents looks at a request for an event stream on its own.
@@ -94,7 +94,6 @@ func (g *Gateway) examineEvents(r *http.Request) (*dialog, *problem) {
 	if p != nil {
 		return nil, p
 	}
-	d.framing = wire.EventStream
 	return d, nil
 }
 
