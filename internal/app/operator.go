@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/lzstock/lzstock/internal/gateway"
@@ -31,10 +32,13 @@ func (b *builder) operator(title string) error {
 	}
 	b.add(part{name: "history", run: h.Run})
 	b.page = func(mux *http.ServeMux) error {
-		p, err := ops.NewPage(ops.Config{
-			Title: title, Build: b.Build.String(), Files: files, History: h, Logger: b.Logger,
-			State: b.state, Drain: func() any { return b.drain.status() }, Slow: b.slow,
-		})
+		c := ops.Config{
+			Title: title, Build: b.Build.String(), Files: files, History: h, Logger: b.Logger, State: b.state, Slow: b.slow,
+		}
+		if slices.ContainsFunc(b.parts, func(p part) bool { return p.drain != nil }) {
+			c.Drain = func() any { return b.drain.status() }
+		}
+		p, err := ops.NewPage(c)
 		if err != nil {
 			return err
 		}

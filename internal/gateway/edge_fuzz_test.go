@@ -30,6 +30,8 @@ func FuzzUpgrade(f *testing.F) {
 		f.Add([]byte("GET " + path + upgrade + "APCA-API-KEY-ID: alice\r\nAPCA-API-SECRET-KEY: alice" + hush + "\r\nOrigin: http://gateway\r\n\r\n"))
 	}
 	f.Add([]byte("GET /v1/stream" + upgrade + "Sec-WebSocket-Protocol: bearer.x, lzstock.v1.msgpack\r\nAuthorization: Bearer x\r\n\r\n\x81\x80\x00\x00\x00\x00"))
+	f.Add([]byte("GET /v1/events?trades=AAPL HTTP/1.1\r\nHost: gateway\r\nAPCA-API-KEY-ID: alice\r\nAPCA-API-SECRET-KEY: alice" + hush + "\r\nLast-Event-ID: 1700000000000-7\r\n\r\nGET / HTTP/1.1\r\n\r\n"))
+	f.Add([]byte("GET /v1/events?session_id=x HTTP/1.0\r\nLast-Event-ID: end\r\n\r\n"))
 	f.Add([]byte("OPTIONS /v1/sessions HTTP/1.1\r\nHost: gateway\r\n\r\nDELETE /v1/sessions/x HTTP/1.1\r\nHost: x\r\nAPCA-API-KEY-ID: alice\r\n\r\n"))
 	f.Add([]byte("POST /v1/sessions HTTP/1.1\r\nHost: gateway\r\nContent-Length: 2\r\n\r\n{}"))
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -42,8 +42,10 @@ export function DrainButton({ drain, title, lost }: { drain: Drain | undefined; 
       <dialog ref={dialog} aria-labelledby="drain-title">
         <h2 id="drain-title">Take this {title} out of service?</h2>
         <p>
-          It refuses new clients from then on, and its {drain.left} clients are told to move, evenly over the drain
-          window. The process stays until it is stopped. This cannot be taken back: the process must be started anew.
+          {title === "monitor"
+            ? "It ends its streams, and gateways move to another monitor."
+            : `It refuses new clients from then on, and its ${drain.left} clients are told to move, evenly over the drain window.`}{" "}
+          The process stays until it is stopped. This cannot be taken back: the process must be started anew.
         </p>
         {error && <p role="alert">{error}</p>}
         <p class="buttons">
