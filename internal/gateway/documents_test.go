@@ -134,8 +134,10 @@ func TestParametersAreDocumented(t *testing.T) {
 		want = append(want, c.String())
 	}
 	slices.Sort(want)
-	if got := names("/v1/stream"); !slices.Equal(got, want) {
-		t.Errorf("/v1/stream has the parameters %v in the document, want %v", got, want)
+	for _, path := range []string{"/v1/stream", eventsPath} {
+		if got := names(path); !slices.Equal(got, want) {
+			t.Errorf("%s has the parameters %v in the document, want %v", path, got, want)
+		}
 	}
 	var words []string
 	for _, f := range market.Timeframes() {
