@@ -176,10 +176,16 @@ func (l *loop) find(id uint64) *socket {
 }
 
 func (l *loop) run(ctx context.Context) error {
+	woken := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
+		defer close(woken)
 		_, _ = unix.Write(l.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0}) // cannot fail before the loop has ended
 	})
-	defer stop()
+	defer func() {
+		if !stop() { // the number of wake may be another's soon
+			<-woken
+		}
+	}()
 	buf := make([]byte, chunk)
 	list := make([]unix.EpollEvent, events)
 	for ctx.Err() == nil {
