@@ -99,13 +99,16 @@ fmt: ## Format the code and the protobuf definitions
 	$(TOOL) buf format -w
 
 .PHONY: generate
-generate: ## Generate Go code from the protobuf definitions
+generate: ## Generate Go code from the protobuf definitions, and the browser SDK's tables from internal/wire
 	$(TOOL) buf generate
+	go run ./internal/wire/gen sdk/typescript/src
+
+GENERATED := internal/gen sdk/typescript/src/codes.ts sdk/typescript/src/tables.ts
 
 .PHONY: drift
 drift: generate ## Fail where generated code is not what its sources say
-	git diff --exit-code -- internal/gen
-	@new=$$(git ls-files --others --exclude-standard -- internal/gen); \
+	git diff --exit-code -- $(GENERATED)
+	@new=$$(git ls-files --others --exclude-standard -- $(GENERATED)); \
 	if [[ -n $$new ]]; then echo "generated, but not committed: $$new" >&2; exit 1; fi
 
 .PHONY: fuzz

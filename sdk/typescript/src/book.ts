@@ -1,28 +1,26 @@
 /** How far one subscription is. */
 export interface Track {
-  acked: boolean; // the gateway has taken it, on this connection or an earlier one
-  settled: boolean; // its current value has come, or there is none: it can be resumed
-  beats: number; // heartbeats since it was taken
-  from: number; // how far the book was when the gateway first took it
+  acked?: boolean | undefined; // the gateway has taken it, on this connection or an earlier one
+  settled?: boolean; // its current value has come, or there is none: it can be resumed
+  beats?: number; // heartbeats since it was taken
   group?: Group | undefined; // none: it is as far as the book
 }
 
 /** Topics that one command has resumed: until a heartbeat they may lag behind. */
 interface Group {
   at: number;
-  acked: boolean;
-  kept: boolean; // something behind `at` is missing: it stays for the next connection
+  acked?: boolean;
+  kept?: true; // something behind `at` is missing: it stays for the next connection
 }
-
-export const track = (t?: Partial<Track>): Track => ({ acked: false, settled: false, beats: 0, from: 0, ...t });
 
 /**
  * How far a connection has brought each subscription: where the next one resumes.
  * It outlives its connection. Topics are written as their message's letter and
  * their symbol, such as "qAAPL"; "q*" is all symbols.
  *
- * Frames ascend, so the last position of a whole frame tells all that came, except
- * for topics that were resumed on this connection.
+ * Frames ascend, so the last position of a whole frame tells all that came, but for
+ * topics that were resumed on this connection: those may lag behind, each command's
+ * for itself.
  */
 export class Book {
   epoch = 0;
@@ -34,60 +32,55 @@ export class Book {
     return this.tracks.get(topic) ?? this.tracks.get(`${topic[0]}*`);
   }
 
-  /** Has the next connection resume a topic at a position that was passed. */
+  /** Has the next connection resume a topic at a position that was passed, if it can. */
   rewind(topic: string, at: number): boolean {
     const t = this.of(topic);
-    if (!t?.settled) return false;
-    t.group = { at, acked: true, kept: true };
-    return true;
-  }
-
-  /** Where a topic can be resumed; 0 where it cannot. */
-  position(topic: string): number {
-    const t = this.tracks.get(topic);
-    return this.epoch && t?.settled ? (t.group ?? this).at : 0;
+    if (t?.settled) t.group = { at, kept: true };
+    return !!t?.settled;
   }
 
   /** Where all that can be resumed can be, together. */
   get least(): number {
-    let at = this.at;
-    for (const { group } of this.tracks.values()) if (group && group.at < at) at = group.at;
-    return at;
+    let least = Number.POSITIVE_INFINITY;
+    for (const { group } of this.tracks.values()) least = Math.min(least, (group ?? this).at);
+    return least < Number.POSITIVE_INFINITY ? least : this.at;
   }
 
   /** Takes note of an event of a frame that came whole. */
   came(topic: string, q: number): void {
-    if (q > this.at) this.at = q;
     const t = this.of(topic);
     if (!t) return;
     t.settled = true;
-    if (t.group && !t.group.kept && q > t.group.at) t.group.at = q;
+    const place = t.group ?? this;
+    if (!("kept" in place)) place.at = Math.max(place.at, q);
   }
 
   /** Takes note of a heartbeat, which comes only when nothing waits. */
   beat(q: number): void {
-    let lag = false;
     for (const t of this.tracks.values()) {
-      if (t.acked && !t.settled) t.settled = ++t.beats > 1; // a value that is fetched for it comes before that
-      if (t.group?.acked && !t.group.kept) t.group = undefined;
-      lag ||= !!t.group;
+      if (t.acked) {
+        t.beats = (t.beats ?? 0) + 1;
+        t.settled ||= t.beats > 1; // a value that is fetched for it comes before that
+      }
+      if (t.group?.acked) t.group = undefined;
     }
-    if (!lag && q > this.at) this.at = q;
+    this.at = Math.max(this.at, q);
   }
 
   /** Takes note of a gap: until current values have come nothing can be resumed. */
   lose(): void {
-    for (const [topic, { acked }] of this.tracks) this.tracks.set(topic, track({ acked }));
+    for (const [topic, { acked }] of this.tracks) this.tracks.set(topic, { acked });
   }
 
   /** Divides topics by where they are to be resumed; 0 stands for anew. */
-  plan(topics: Iterable<string>): Map<number, string[]> {
+  plan(topics: string[]): Map<number, string[]> {
     const out = new Map<number, string[]>();
     for (const topic of topics) {
-      const at = this.position(topic);
-      const list = out.get(at);
-      if (list) list.push(topic);
-      else out.set(at, [topic]);
+      const t = this.tracks.get(topic);
+      const at = this.epoch && t?.settled ? (t.group ?? this).at : 0;
+      const list = out.get(at) ?? [];
+      list.push(topic);
+      out.set(at, list);
     }
     return out;
   }

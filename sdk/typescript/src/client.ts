@@ -1,4 +1,6 @@
-import { type ClientEvents, Core } from "./core.ts";
+import { Core } from "./core.ts";
+import type { ClientEvents } from "./events.ts";
+import { now } from "./link.ts";
 import { delivering, type Options, settle } from "./options.ts";
 import { type Listener, Sub, type Subscription } from "./subscription.ts";
 import type { Delivery, Feed, State, Stats, Topics } from "./types.ts";
@@ -10,27 +12,26 @@ import type { Delivery, Feed, State, Stats, Topics } from "./types.ts";
  */
 export class Client {
   readonly #core: Core;
-  #hidden: ReturnType<typeof setTimeout> | undefined;
-  #watching: (() => void) | undefined;
 
   /** Throws a TypeError that says which option is wrong. */
   constructor(options: Options = {}) {
     const set = settle(options);
-    this.#core = new Core(set);
-    const { pauseMs } = set;
+    const core = new Core(set);
+    this.#core = core;
     const page = globalThis.document;
-    if (pauseMs === undefined || !page) return;
-    this.#watching = () => {
-      clearTimeout(this.#hidden);
-      if (page.hidden) this.#hidden = setTimeout(() => this.#core.pause(true), pauseMs);
-      else this.#core.pause(false);
+    if (set.pauseMs < 0 || !page) return;
+    let timer: ReturnType<typeof setTimeout>;
+    const watch = () => {
+      clearTimeout(timer);
+      if (!page.hidden) core.pause(false);
+      else timer = setTimeout(() => core.pause(true), set.pauseMs);
     };
-    page.addEventListener("visibilitychange", this.#watching);
-    this.#core.on("closed", () => {
-      clearTimeout(this.#hidden);
-      if (this.#watching) page.removeEventListener("visibilitychange", this.#watching);
+    page.addEventListener("visibilitychange", watch);
+    core.on("closed", () => {
+      clearTimeout(timer);
+      page.removeEventListener("visibilitychange", watch);
     });
-    if (page.hidden) this.#watching();
+    watch();
   }
 
   /** Whether prices are current. */
@@ -43,7 +44,7 @@ export class Client {
    * while the feed was live. Infinity before the first time.
    */
   get ageMs(): number {
-    return this.#core.ageMs;
+    return now() - this.#core.wellAt;
   }
 
   /** Where the client would resume: `<epoch>-<q>`. */

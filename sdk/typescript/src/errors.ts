@@ -4,24 +4,20 @@ export type Retry = "never" | "backoff" | "now";
 /** What the gateway, or the way to it, said no with. */
 export class ClientError extends Error {
   override readonly name = "ClientError";
+  /** What the client does, or would have to do. */
+  readonly retry: Retry;
   /** The protocol's error code, or the HTTP status of a refusal; 0 where there is none. */
   readonly code: number;
   /** The code of the close frame; 0 where there was none. */
   readonly close: number;
-  /** What the client does, or would have to do. */
-  readonly retry: Retry;
   /** The gateway asked not to come back earlier. */
   readonly afterMs: number;
 
-  constructor(
-    message: string,
-    retry: Retry,
-    more: { code?: number; close?: number; afterMs?: number; cause?: unknown } = {},
-  ) {
-    super(message, "cause" in more ? { cause: more.cause } : undefined);
+  constructor(message: string, retry: Retry, cause?: unknown, code = 0, close = 0, afterMs = 0) {
+    super(message, { cause });
     this.retry = retry;
-    this.code = more.code ?? 0;
-    this.close = more.close ?? 0;
-    this.afterMs = more.afterMs ?? 0;
+    this.code = code;
+    this.close = close;
+    this.afterMs = afterMs;
   }
 }

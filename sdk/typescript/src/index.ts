@@ -1,8 +1,8 @@
 export { Client, parseTime } from "./client.ts";
 export type { Channel } from "./codes.ts";
 export { channels } from "./codes.ts";
-export type { ClientEvents } from "./core.ts";
 export { ClientError, type Retry } from "./errors.ts";
+export type { ClientEvents } from "./events.ts";
 export type { Options } from "./options.ts";
 export type { IteratorOptions, Listener, Subscription } from "./subscription.ts";
 export type {

@@ -1,58 +1,77 @@
-import { Book, type Track, track } from "./book.ts";
-import { adviceFor, type Channel, channels, letters } from "./codes.ts";
+import { Book } from "./book.ts";
+import { type Channel, channels, letters } from "./codes.ts";
 import type { Core } from "./core.ts";
 import { ClientError } from "./errors.ts";
-import { isEvent, type Message, parsePosition, read } from "./message.ts";
-import { maxMessage, type Receiver, serverSentEvents, type Transport, webSocket } from "./transport.ts";
+import { count, maxMessage, type Receiver, serverSentEvents, str, type Transport, webSocket } from "./transport.ts";
 import type { Feed, MarketEvent, Rejection } from "./types.ts";
 
+type Json = Record<string, unknown>;
+type Timer = ReturnType<typeof setTimeout>;
+
 const commandRoom = 300; // what a command needs beside its topics, at most
-
-interface Command {
-  text: string;
-  id: number;
-}
-
-interface Pending {
-  topics: string[];
-  subscribe: boolean;
-  since: number;
-}
+const sessionBeat = 15_000; // the gateway's own heartbeat, which a session has until a command asks for another
+const renewAgain = 10_000; // before a new token is asked for again, while the present one is still good
 
 export const now = (): number => performance.now();
+export const topicOf = (channel: Channel, symbol: string): string => letters[channels.indexOf(channel)] + symbol;
+export const channelOf = (topic: string): Channel => channels[letters.indexOf(topic[0] as string)] as Channel;
+
+const numbers: Record<string, string[]> = { t: ["p", "s"], q: ["bp", "bs", "ap", "as"], s: [] };
+const bar = [..."ohlcvn", "vw"];
+
+/** Whether a data message has what each of its kind has. */
+function isEvent(m: Json): boolean {
+  const { T, S, t, q, pq, k = 1, snap = false } = m;
+  return !!(
+    str(S) &&
+    str(S).length <= 32 &&
+    str(t) &&
+    count(q) &&
+    (pq === 0 || count(pq)) &&
+    count(k) &&
+    typeof snap === "boolean" &&
+    (numbers[T as string] ?? bar).every((key) => Number.isFinite(m[key]))
+  );
+}
+
+function byChannel(topics: string[]): Record<string, string[]> {
+  const out: Record<string, string[]> = {};
+  for (const topic of topics) {
+    out[channelOf(topic)] ??= [];
+    out[channelOf(topic)]?.push(topic.slice(1));
+  }
+  return out;
+}
 
 /** One connection. Two of them live side by side while the client moves. */
 export class Link implements Receiver {
   opened = false; // the transport was, before anything was said
-  greeted = 0; // when; 0: not yet
-  begun = false; // the gateway takes commands
+  began = 0; // when the gateway took commands; 0: not yet
   restored = false; // it has what earlier connections had
   over = false;
+  awaits = false; // it was opened without a position: what the one in use has is left to that one
   feed: Feed | undefined;
   throttled = false;
+  notice: Json | undefined; // the gateway asks to move
   epoch = 0; // of the positions that come; 0 while it is not known
   book = new Book();
-  asked = new Set<string>(); // what the gateway was asked for
   chain = new Map<string, number>(); // the position that came last, by topic
-  fresh = new Set<string>(); // was asked for anew: positions before it may be 0
-  awaits = false; // it was opened without a position: what the one in use has is left to that one
 
   #wire: Transport | undefined;
-  #stop: AbortController | undefined;
-  #heard = now();
-  #timer: ReturnType<typeof setTimeout> | undefined;
-  #due = 0;
-  #renewal: ReturnType<typeof setTimeout> | undefined;
-  #limits = { bytes: 16_384, rate: 10 };
+  #auth: object | undefined; // credentials that go in a message
+  #greeted = false;
+  #heard = 0;
+  #watchdog: Timer | undefined;
+  #renewal: Timer | undefined;
+  #turn: Timer | undefined;
+  #bytes = 16_384; // of one command, at most
+  #rate = 10; // commands a second
   #tokens = 10;
   #filled = now();
-  #turn: ReturnType<typeof setTimeout> | undefined;
-  #queue: Command[] = [];
-  #pending = new Map<number, Pending>();
-  #restoring = 0; // commands that ask for what earlier connections had, without an answer
+  #queue: string[] = [];
+  #pending = new Map<unknown, { topics: string[]; subscribe: boolean }>();
+  #restoring = 0; // commands without an answer that ask for what earlier connections had
   #lastId = 0;
-  #byMessage = false; // credentials go in a message
-  #inURL = false; // the address says where to resume
   #refused: ClientError | undefined; // the last in-band error that no command caused
 
   readonly core: Core;
@@ -68,109 +87,84 @@ export class Link implements Receiver {
   /** Makes the connection. */
   start(): void {
     this.#watch(this.core.set.connectTimeoutMs);
-    this.#connect().catch((cause: unknown) => this.fail(new ClientError("no connection", "backoff", { cause })));
+    this.#connect().catch((why: unknown) => this.fail(new ClientError("no connection", "backoff", why)));
   }
 
   async #connect(): Promise<void> {
-    const { set } = this.core;
-    let token = "";
-    try {
-      token = typeof set.token === "function" ? await set.token() : (set.token ?? "");
-    } catch (cause) {
-      return this.fail(new ClientError("no token", "backoff", { cause }));
-    }
+    const { core } = this;
+    const { token: source, key, secret, sse, webSocket: make } = core.set;
+    const token = str(typeof source === "function" ? await source() : source);
     if (this.over) return;
     const url = this.#address();
     if (this.sse) {
-      const headers: Record<string, string> = {};
+      const headers: Record<string, string> = { Accept: "text/event-stream" };
       if (token) headers.Authorization = `Bearer ${token}`;
-      if (set.key && set.secret) {
-        headers["APCA-API-KEY-ID"] = set.key;
-        headers["APCA-API-SECRET-KEY"] = set.secret;
-      }
-      this.#wire = serverSentEvents(set.sse as typeof fetch, url, headers, this);
+      if (key) Object.assign(headers, { "APCA-API-KEY-ID": key, "APCA-API-SECRET-KEY": secret });
+      this.#wire = serverSentEvents(sse as typeof fetch, url, headers, this);
       return;
     }
-    // A refusal before the upgrade tells a page nothing, so after one the token
-    // goes in a message, whose refusal says why.
     const protocols = ["lzstock.v1.json"];
-    this.#byMessage = !!set.key || (!!token && (this.core.unopened > 0 || !/^[\w.~+-]+$/.test(token)));
-    if (token && !this.#byMessage) protocols.push(`bearer.${token}`);
-    this.#auth = this.#byMessage ? (token ? { token } : { key: set.key, secret: set.secret }) : undefined;
-    this.#wire = webSocket(set.webSocket as never, url, protocols, this);
+    // A refusal before the upgrade tells a page nothing. So after one the token goes
+    // in a message, whose refusal says why.
+    if (token && !core.unopened) protocols.push(`bearer.${token}`);
+    else if (token) this.#auth = { token };
+    else if (key) this.#auth = { key, secret };
+    this.#wire = webSocket(make as never, url, protocols, this);
   }
-
-  #auth: object | undefined;
 
   /** Where to connect to, and for server-sent events what for. */
   #address(): URL {
-    const { core } = this;
-    const { set, book } = core;
+    const { core, sse } = this;
+    const { book } = core;
     const url = new URL(this.url);
     const q = url.searchParams;
-    const held = q.has("session_id");
-    let since = held && book ? book.least : 0;
-    if (this.sse) {
+    const held = !!url.search;
+    let since = held ? book.least : 0;
+    if (!held) for (const [key, value] of Object.entries(this.#options())) q.set(key, `${value}`);
+    if (sse) {
+      const topics = core.wanted();
       url.protocol = url.protocol.replace("ws", "http");
       url.pathname = url.pathname.replace(/stream$/, "events");
-      const plan = (book ?? this.book).plan(core.wanted());
-      if (!plan.has(0)) since = Math.min(...plan.keys(), Number.MAX_SAFE_INTEGER);
-      this.awaits = !since && !!core.cur;
+      if (!held) for (const [c, list] of Object.entries(byChannel(topics))) q.set(c, list.join());
+      if (!book.plan(topics).has(0)) since = book.least;
+      this.awaits = !since && !held && !!core.cur;
     }
-    if (!held) {
-      q.set("hb_ms", `${set.heartbeatMs}`);
-      q.set("delivery", set.delivery);
-      if (set.intervalMs) q.set("interval_ms", `${set.intervalMs}`);
-      if (this.sse) for (const [c, list] of Object.entries(byChannel(core.wanted()))) q.set(c, list.join());
-    }
-    if (since && since < Number.MAX_SAFE_INTEGER && book?.epoch) {
+    if (since && book.epoch) {
       q.set("since", `${book.epoch}-${since}`);
-      this.#inURL = true;
-      this.#epoch(book.epoch);
+      this.#setEpoch(book.epoch);
       this.book.at = since;
     }
     return url;
   }
 
-  #epoch(epoch: number): void {
+  #options(): Json {
+    const { delivery, intervalMs, heartbeatMs } = this.core.set;
+    return { delivery, interval_ms: intervalMs, hb_ms: heartbeatMs };
+  }
+
+  #setEpoch(epoch: number): void {
     this.epoch = this.book.epoch = epoch;
   }
 
-  /** Ends the connection. The first reason counts. */
+  /** Ends the connection for a reason. The first one counts. */
   fail(why: ClientError): void {
     if (this.over) return;
     this.close();
-    this.core.ended(this, why);
+    const was = why.close ? this.#refused : undefined;
+    this.core.ended(this, was ? new ClientError(was.message, why.retry, why, was.code, why.close) : why);
   }
 
   /** Ends the connection without a word to the core. */
   close(): void {
     this.over = true;
-    this.#stop?.abort();
-    for (const t of [this.#timer, this.#renewal, this.#turn]) clearTimeout(t);
-    this.#queue = [];
-    this.#pending.clear();
+    for (const t of [this.#watchdog, this.#renewal, this.#turn]) clearTimeout(t);
     this.#wire?.close();
   }
 
-  // What the transport tells.
-
   open(): void {
-    if (this.over) return;
     this.opened = true;
     this.core.opened(this);
     if (this.sse) this.#begin();
-  }
-
-  end(why: ClientError | { close: number; reason: string }): void {
-    if (why instanceof ClientError) {
-      this.fail(why);
-      return;
-    }
-    const { close, reason } = why;
-    const was = this.#refused;
-    const message = reason || was?.message || (this.opened ? "connection lost" : "no connection");
-    this.fail(new ClientError(message, adviceFor(close), { code: was?.code ?? 0, close }));
   }
 
   text(data: string): void {
@@ -179,387 +173,279 @@ export class Link implements Receiver {
     this.#heard = now();
     core.stats.frames++;
     core.stats.bytes += data.length;
-    let list: unknown;
+    const events: MarketEvent[] = [];
     try {
-      list = data.length <= maxMessage && JSON.parse(data);
+      if (data.length > maxMessage) throw 0;
+      const list = JSON.parse(data);
+      if (!Array.isArray(list)) throw 0;
+      for (const m of list) {
+        if (!str(m.T)) throw 0;
+        if (m.T[1] || !letters.includes(m.T)) this.#news(m);
+        else if (isEvent(m)) events.push(m);
+        else throw 0;
+        if (this.over) return;
+      }
     } catch {
-      // it makes no sense
-    }
-    if (!Array.isArray(list)) {
-      this.#nonsense();
+      this.fail(new ClientError("the gateway makes no sense", "backoff"));
       return;
     }
-    const events: MarketEvent[] = [];
-    for (const m of list) {
-      if (typeof m !== "object" || !m || typeof m.T !== "string") {
-        this.#nonsense();
-        return;
-      }
-      if (m.T.length === 1 && letters.includes(m.T)) {
-        if (!isEvent(m)) {
-          this.#nonsense();
-          return;
-        }
-        events.push(m);
-      } else this.#news(read(m));
-      if (this.over) return;
-    }
-    if (events.length) core.take(this, events);
-    else core.update();
+    core.take(this, events);
   }
 
-  #nonsense(): void {
-    this.fail(new ClientError("the gateway makes no sense", "backoff"));
-  }
-
-  // Liveness.
-
+  /** Gives the connection up when nothing is heard for too long. */
   #watch(ms: number): void {
-    this.#due = now() + ms;
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => {
-      const at = now();
-      const left = this.begun ? this.#heard + this.#patience - at : 0;
-      if (left > 0) this.#watch(left);
-      else if (at - this.#due > 1000 && this.begun) {
-        this.#heard = at + 1000 - this.#patience; // we slept, and what came meanwhile was not read yet
-        this.#watch(1000);
-      } else this.fail(new ClientError("the gateway is silent", "backoff"));
+    const due = now() + ms;
+    clearTimeout(this.#watchdog);
+    this.#watchdog = setTimeout(() => {
+      const late = now() - due > 1000; // we slept, and what came meanwhile was not read yet
+      const left = late ? 1000 : this.#heard + this.#patience - now();
+      if (this.began && left > 0) this.#watch(left);
+      else this.fail(new ClientError("the gateway is silent", "backoff"));
     }, ms);
   }
 
   get #patience(): number {
-    // A session's heartbeat is the gateway's own until a command has asked for another.
-    const beat = this.url.searchParams.has("session_id") ? 15_000 : 0;
-    return 2 * Math.max(beat, this.core.set.heartbeatMs);
+    const { session, heartbeatMs } = this.core.set;
+    return 2 * Math.max(session ? sessionBeat : 0, heartbeatMs);
   }
 
-  // What the gateway says.
-
-  #news(m: Message): void {
+  #news(m: Json): void {
     const { core } = this;
     switch (m.T) {
       case "success":
         if (m.msg === "connected") this.#greet(m);
-        else if (m.msg === "authenticated" && this.greeted) this.#begin();
+        else if (this.#greeted) this.#begin();
         break;
       case "subscription":
         this.#answer(m.id, m.rejected);
         break;
       case "error":
-        this.#complain(m.id, m.code, m.msg, m.retry);
+        this.#complain(m);
         break;
       case "feed":
-        if (m.epoch && !this.epoch) {
-          this.#epoch(m.epoch);
-          core.ledger.epoch ||= m.epoch;
+        if (!this.epoch) {
+          this.#setEpoch(count(m.epoch));
+          core.ledger.epoch ||= this.epoch;
         }
-        this.feed = m.feed;
+        if (m.state === "live" || m.state === "stale" || m.state === "down") this.feed = m as unknown as Feed;
         core.fed(this);
         break;
       case "gap":
-        this.#gap(m.reason, m.from, m.to);
+        this.#gap(m);
         break;
       case "throttle":
-        if (this.throttled !== m.on) {
-          this.throttled = m.on;
-          core.throttled(this);
-        }
+        this.throttled = m.state === "on";
+        core.throttle(this);
         break;
       case "hb":
-        if (m.q) this.book.beat(m.q);
-        core.settle();
+        if (count(m.q)) this.book.beat(count(m.q));
         break;
       case "reconnect":
-        core.move(this, m.reason, m.delay, m.deadline);
+        this.notice ??= m;
+        core.moveOn();
         break;
       case "expiring":
-        this.#renew();
-        break;
+        if (this.sse) core.move("token", 0);
+        else if (!this.#renewal) this.#renew();
     }
   }
 
-  #greet(m: Extract<Message, { T: "success" }>): void {
-    if (this.greeted) {
-      this.sse ? undefined : this.fail(new ClientError("the gateway greets twice", "backoff"));
-      return;
-    }
-    this.greeted = now();
-    if (m.epoch) this.#epoch(m.epoch);
-    if (m.bytes) this.#limits.bytes = Math.max(m.bytes, 1024);
-    if (m.rate) this.#limits.rate = this.#tokens = Math.min(m.rate, 10);
-    if (this.#auth) this.#say({ action: "auth", ...this.#auth });
+  #greet(m: Json): void {
+    if (this.#greeted) return;
+    this.#greeted = true;
+    const { message_bytes, commands_per_s } = Object(m.limits);
+    if (count(m.epoch)) this.#setEpoch(count(m.epoch));
+    this.#bytes = Math.max(count(message_bytes) || this.#bytes, 1024);
+    this.#rate = Math.min(count(commands_per_s) || this.#rate, 10);
+    if (this.#auth) this.#write({ action: "auth", ...this.#auth });
     else this.#begin();
   }
 
   /** Asks for all that earlier connections had, behind what has come from them. */
   #begin(): void {
-    if (this.begun) return;
-    this.begun = true;
-    this.greeted ||= now();
+    if (this.began) return;
+    this.began = now();
+    this.#heard = this.began;
     this.#watch(this.#patience);
     const { core } = this;
-    const old = core.book ?? new Book();
-    const plan = old.plan(core.wanted());
-    if (!this.#inURL && !this.epoch && plan.size - Number(plan.has(0)) === 0 && core.ledger.last.size) {
-      core.ledger.restart(0); // nobody knows what the positions to come compare with
-    }
-    if (this.sse) {
-      const at = this.book.at;
-      for (const topic of core.wanted()) this.#note([topic], at, true);
-      if (!this.#inURL && !core.cur) this.#doubt(old, core.wanted());
-    } else this.ask(plan, old);
+    const topics = core.wanted();
+    const plan = core.book.plan(topics);
+    if (!this.epoch && ![...plan.keys()].some(Boolean)) core.ledger.restart(0); // nobody knows what the positions to come compare with
+    if (this.sse) this.#note(topics, this.book.at, true);
+    else this.ask(plan, core.book);
     this.#restoring = this.#pending.size;
-    core.began(this);
+    core.begun(this);
     this.#check();
   }
 
   #check(): void {
     if (this.#restoring || this.restored || this.over) return;
     this.restored = true;
-    this.core.restored(this);
+    this.core.update();
   }
-
-  /** Topics that were had before and are asked for anew may have lost something. */
-  #doubt(old: Book, topics: string[]): void {
-    const { doubt } = this.core.ledger;
-    for (const topic of topics) {
-      const t = old.tracks.get(topic);
-      if (!t?.acked) continue;
-      const before = doubt.get(topic);
-      this.core.ledger.suspect([topic]);
-      if (before === undefined && old.epoch === this.epoch) doubt.set(topic, t.from);
-    }
-  }
-
-  // Commands.
 
   /** Subscribes by plan: topics by where they are resumed, 0 for anew. */
-  ask(plan: Map<number, string[]>, old: Book): void {
-    const anew = plan.get(0);
-    plan.delete(0);
-    for (const [at, topics] of [...plan].sort(([a], [b]) => a - b)) this.#enqueue(true, topics, at, old.epoch);
-    if (!anew) return;
-    if (!this.core.cur) this.#doubt(old, anew);
-    this.#enqueue(true, anew, 0, 0);
-    for (const topic of anew) {
-      const t = old.tracks.get(topic);
-      const mine = this.book.tracks.get(topic) as Track;
-      if (t?.acked) Object.assign(mine, { acked: true, from: t.from });
+  ask(plan: Map<number, string[]>, { epoch }: Book): void {
+    for (const [at, topics] of [...plan].sort(([a], [b]) => b - a)) {
+      if (at && !this.epoch) this.#setEpoch(epoch);
+      this.command("subscribe", topics, at && { since: `${epoch}-${at}` }, at);
     }
   }
 
-  drop(topics: string[]): void {
-    this.#enqueue(false, topics, 0, 0);
-  }
-
-  configure(): void {
-    const { delivery, intervalMs } = this.core.set;
-    this.#command(
-      { action: "subscribe", delivery, ...(delivery === "latest" && { interval_ms: intervalMs }) },
-      [],
-      true,
-      0,
-    );
-  }
-
+  /** Whether commands wait for their turn. */
   get busy(): boolean {
     return this.#queue.length > 0;
   }
 
   /** Writes topics as one command or more, each small enough for the gateway. */
-  #enqueue(subscribe: boolean, topics: string[], since: number, epoch: number): void {
-    const { set } = this.core;
-    const most = this.#limits.bytes - commandRoom;
-    for (let i = 0; i < topics.length; ) {
+  command(action: "subscribe" | "unsubscribe", topics: string[], more?: object | 0, at = 0): void {
+    const subscribe = action === "subscribe";
+    for (let i = 0; !i || i < topics.length; ) {
       const from = i;
-      for (let size = 0; i < topics.length; i++) {
+      for (let size = commandRoom; i < topics.length; i++) {
         size += 3 * (topics[i] as string).length + 3; // in UTF-8, at most
-        if (size > most && i > from) break;
+        if (size > this.#bytes && i > from) break;
       }
       const part = topics.slice(from, i);
-      const command = subscribe
-        ? {
-            action: "subscribe",
-            ...byChannel(part),
-            hb_ms: set.heartbeatMs,
-            delivery: set.delivery,
-            ...(set.intervalMs && { interval_ms: set.intervalMs }),
-            ...(since && { since: `${epoch}-${since}` }),
-          }
-        : { action: "unsubscribe", ...byChannel(part) };
-      if (since && !this.epoch) this.#epoch(epoch);
-      this.#note(part, since, false, subscribe);
-      this.#command(command, part, subscribe, since);
+      this.#note(part, at, subscribe);
+      this.#pending.set(++this.#lastId, { topics: part, subscribe });
+      this.#queue.push(
+        JSON.stringify({ action, id: this.#lastId, ...byChannel(part), ...(subscribe && this.#options()), ...more }),
+      );
+      if (!i) break;
     }
+    this.#drain();
   }
 
   /** Keeps account of what the gateway is asked for. */
-  #note(topics: string[], since: number, acked: boolean, subscribe = true): void {
-    const group = since ? { at: since, acked, kept: false } : undefined;
+  #note(topics: string[], at: number, subscribe: boolean): void {
+    const { core, book, chain } = this;
+    const { tracks } = book;
+    const group = at ? { at, acked: this.sse } : undefined;
     for (const topic of topics) {
-      if (!subscribe) {
-        this.asked.delete(topic);
-        this.book.tracks.delete(topic);
-        continue;
-      }
-      this.asked.add(topic);
-      if (group) this.book.tracks.set(topic, track({ acked: true, settled: true, group }));
-      else if (!this.book.tracks.has(topic)) {
-        this.book.tracks.set(topic, track({ acked }));
-        this.fresh.add(topic);
+      if (!subscribe) tracks.delete(topic);
+      else if (group) tracks.set(topic, { acked: true, settled: true, group });
+      else {
+        const acked = core.book.tracks.get(topic)?.acked;
+        if (acked && !core.cur) core.ledger.suspect([topic]); // what came since then is not asked for
+        tracks.set(topic, { acked: acked || this.sse });
       }
     }
-  }
-
-  #command(command: object, topics: string[], subscribe: boolean, since: number): void {
-    const id = ++this.#lastId;
-    this.#pending.set(id, { topics, subscribe, since });
-    this.#queue.push({ id, text: JSON.stringify({ ...command, id }) });
-    this.#drain();
+    if (!subscribe) for (const t of chain.keys()) if (!book.of(t)) chain.delete(t);
   }
 
   /** Sends what waits, as fast as the gateway takes commands. */
   #drain(): void {
+    const rate = this.#rate;
+    this.#tokens = Math.min(rate, this.#tokens + ((now() - this.#filled) / 1000) * rate);
+    this.#filled = now();
+    for (; this.#queue.length && this.#tokens >= 1; this.#tokens--) this.#write(this.#queue.shift());
     clearTimeout(this.#turn);
-    const { rate } = this.#limits;
-    const at = now();
-    this.#tokens = Math.min(rate, this.#tokens + ((at - this.#filled) / 1000) * rate);
-    this.#filled = at;
-    while (this.#queue.length && this.#tokens >= 1) {
-      this.#tokens--;
-      this.#write((this.#queue.shift() as Command).text);
-    }
-    if (this.#queue.length) this.#turn = setTimeout(() => this.#drain(), ((1 - this.#tokens) / rate) * 1000 + 1);
-    else if (this.core.cur === this) this.core.sync();
+    if (this.busy) this.#turn = setTimeout(() => this.#drain(), 1000 / rate);
+    else this.core.sync();
   }
 
-  #say(command: object): void {
-    this.#write(JSON.stringify(command));
-  }
-
-  #write(text: string): void {
+  #write(command: unknown): void {
     try {
-      this.#wire?.send(text);
+      this.#wire?.send(str(command) || JSON.stringify(command));
     } catch {
       // it is closing, and will say so
     }
   }
 
-  #answer(id: unknown, rejected: Rejection[], refused?: ClientError): void {
-    const { core } = this;
-    const command = this.#pending.get(id as number);
-    this.#pending.delete(id as number);
-    this.#reject(rejected);
-    if (!command) return;
-    if (refused?.retry === "backoff" && refused.code !== 503) {
-      if (this.#restoring) {
-        this.fail(refused);
-        return;
+  /** Takes the answer to a command. */
+  #answer(id: unknown, rejected: unknown, refused?: ClientError): void {
+    const { core, book } = this;
+    const { topics, subscribe } = this.#pending.get(id) ?? { topics: [] };
+    this.#reject(Array.isArray(rejected) ? rejected : []);
+    if (!this.#pending.delete(id)) return;
+    if (refused) {
+      core.complain(refused);
+      if (subscribe)
+        this.#reject(
+          topics.map((t) => ({
+            ...refused,
+            ch: channelOf(t),
+            S: t.slice(1),
+            code: refused.code,
+            msg: refused.message,
+          })),
+        );
+    } else {
+      for (const topic of topics) {
+        const t = book.tracks.get(topic);
+        if (t && subscribe) {
+          t.acked = true;
+          if (t.group) t.group.acked = true;
+        }
+        if (!subscribe) for (const t of core.ledger.known(topic)) if (!book.of(t)) core.ledger.last.delete(t);
       }
-      this.#note(command.topics, 0, false, !command.subscribe);
-      core.again();
-    } else if (refused && refused.code !== 503) {
-      this.#reject(command.subscribe ? rejections(command.topics, refused) : []);
-      if (!command.topics.length) core.complain(refused);
-    } else if (command.subscribe) this.#taken(command);
-    else core.ledger.forget(command.topics, (t) => this.book.of(t) !== undefined && this.asked.has(`${t[0]}*`));
-    if (this.#restoring) {
-      this.#restoring--;
-      this.#check();
     }
+    if (this.#restoring) this.#restoring--;
+    this.#check();
   }
 
-  #reject(list: Rejection[]): void {
-    for (const { channel, symbol } of list) {
-      const topic = topicOf(channel, symbol);
-      this.#note([topic], 0, false, false);
+  #reject(list: Json[]): void {
+    const out: Rejection[] = [];
+    for (const r of list) {
+      const { ch, S, code, msg } = Object(r);
+      if (!channels.includes(ch) || !str(S)) continue;
+      const topic = topicOf(ch, S);
+      this.#note([topic], 0, false);
       this.core.refused.add(topic);
+      out.push({ channel: ch, symbol: S, code: count(code), message: str(msg) });
     }
-    if (list.length) this.core.tell("rejected", list);
+    if (out[0]) this.core.tell("rejected", out);
   }
 
-  #taken({ topics }: Pending): void {
-    for (const topic of topics) {
-      const t = this.book.tracks.get(topic);
-      if (!t) continue; // it was unsubscribed meanwhile
-      if (!t.acked) t.from = this.book.at;
-      t.acked = true;
-      if (t.group) t.group.acked = true;
-    }
-  }
-
-  #complain(id: unknown, code: number, msg: string, retry: boolean): void {
-    const error = new ClientError(msg || `error ${code}`, retry ? "backoff" : "never", { code });
-    if (!this.begun || code === 401) {
-      if (code !== 503 || !this.begun) {
-        this.fail(error);
-        return;
-      }
-    }
-    if (id === undefined && code === 429) id = this.#pending.keys().next().value; // which it was, it does not say
-    if (id !== undefined) {
-      this.#answer(id, [], error);
-      return;
-    }
-    this.#refused = error;
+  #complain(m: Json): void {
+    const code = count(m.code);
+    const error = new ClientError(
+      str(m.msg) || `error ${code}`,
+      m.retry === true ? "backoff" : "never",
+      undefined,
+      code,
+    );
+    const kept = code === 503 && this.began; // as the protocol says
+    if (kept) this.#answer(m.id, []);
+    else if (!this.began || code === 401 || (m.id && error.retry !== "never")) this.fail(error);
+    else if (m.id) this.#answer(m.id, [], error);
+    else this.#refused = error;
   }
 
   /** Takes note of events that will not come, and of current values that will. */
-  #gap(reason: "expired" | "epoch", from: string, to: string): void {
-    const { core } = this;
-    const at = parsePosition(to);
-    if (at && at.epoch !== this.epoch) {
-      this.#epoch(at.epoch);
-      this.book.at = 0;
+  #gap({ reason, from, to }: Json): void {
+    const { core, book } = this;
+    const { ledger } = core;
+    const epoch = count(Number.parseInt(str(to), 10));
+    if (epoch && epoch !== this.epoch) {
+      this.#setEpoch(epoch);
+      book.at = 0;
     }
     this.chain.clear();
     if (!core.cur || core.cur === this) {
-      const { ledger } = core; // else the one in use may well have had what this one cannot have
+      // Else the one in use may well have had what this one cannot have.
       if (this.epoch !== ledger.epoch) ledger.restart(this.epoch);
       ledger.suspect(ledger.last.keys());
-      ledger.suspect(this.book.tracks.keys());
+      ledger.suspect(book.tracks.keys());
     }
-    this.book.lose();
-    core.lost({ reason, from, to });
+    book.lose();
+    core.lost({ reason: reason === "epoch" ? reason : "expired", from: str(from), to: str(to) });
   }
 
-  /** Sends a newer token before the present one expires, or has the connection made anew with one. */
+  /** Sends a newer token before the present one expires. */
   #renew(): void {
-    const { set } = this.core;
-    if (typeof set.token !== "function" || this.#renewal) return;
-    if (this.sse) {
-      this.core.move(this, "token", 0, 0);
-      return;
-    }
-    const { token } = set;
-    this.#renewal = setTimeout(() => {}, 0);
-    const fetch = async () => {
-      try {
-        const fresh = await token();
+    const { token } = this.core.set;
+    if (typeof token !== "function") return;
+    this.#renewal = setTimeout(() => this.#renew(), renewAgain);
+    Promise.resolve()
+      .then(token)
+      .then((fresh) => {
         if (this.over) return;
-        this.#say({ action: "auth", token: fresh });
+        clearTimeout(this.#renewal);
         this.#renewal = undefined;
-      } catch {
-        if (!this.over) this.#renewal = setTimeout(fetch, 10_000);
-      }
-    };
-    void fetch();
+        this.#write({ action: "auth", token: fresh });
+      })
+      .catch(() => {}); // it is asked for again, and when it never comes the gateway says so
   }
-}
-
-export const topicOf = (channel: Channel, symbol: string): string => letters[channels.indexOf(channel)] + symbol;
-export const channelOf = (topic: string): Channel => channels[letters.indexOf(topic[0] as string)] as Channel;
-
-function byChannel(topics: string[]): Record<string, string[]> {
-  const out: Record<string, string[]> = {};
-  for (const topic of topics) {
-    out[channelOf(topic)] ??= [];
-    out[channelOf(topic)]?.push(topic.slice(1));
-  }
-  return out;
-}
-
-function rejections(topics: string[], why: ClientError): Rejection[] {
-  return topics.map((t) => ({ channel: channelOf(t), symbol: t.slice(1), code: why.code, message: why.message }));
 }

@@ -38,14 +38,15 @@ export interface Options {
 /** Options, checked and completed. */
 export interface Settings {
   urls: URL[];
+  session: boolean;
   token: Options["token"];
   key: string | undefined;
   secret: string | undefined;
   delivery: Delivery;
   intervalMs: number;
   heartbeatMs: number;
-  frame: boolean;
-  pauseMs: number | undefined;
+  gathers: boolean;
+  pauseMs: number;
   webSocket: WebSocketConstructor | undefined;
   sse: typeof globalThis.fetch | undefined;
   minBackoffMs: number;
@@ -53,34 +54,29 @@ export interface Settings {
   connectTimeoutMs: number;
 }
 
-const wrong = (what: string): never => {
-  throw new TypeError(`lzstock: ${what}`);
+export const wrong = (name: string, is: unknown, want: string): never => {
+  throw new TypeError(`${name} is ${is}: want ${want}`);
 };
 
-function between(name: string, n: number | undefined, least: number, most: number, normal: number): number {
-  const v = n ?? normal;
-  if (!(v >= least && v <= most)) wrong(`${name} is ${v}: want ${least} to ${most}`);
-  return v;
+function between(name: keyof Options, is: number, least: number, most: number): number {
+  return is >= least && is <= most ? is : wrong(name, is, `${least} to ${most}`);
 }
 
-function oneOf(name: string, v: string | undefined, words: string[]): string {
-  const is = v ?? (words[0] as string);
-  if (!words.includes(is)) wrong(`${name} is "${is}": want one of ${words.join(", ")}`);
-  return is;
+function oneOf<W extends string>(name: string, is: W, ...words: W[]): W {
+  return words.includes(is) ? is : wrong(name, is, words.join(", "));
 }
 
 /** Completes the address of a gateway's stream. */
 function endpoint(address: string | URL, sessionId: string | undefined): URL {
-  let u: URL;
+  let u: URL | undefined;
   try {
     u = new URL(address, globalThis.location?.href);
   } catch {
-    return wrong(`url "${address}": want https://host, wss://host/v1/stream or the like`);
+    // it is told below
   }
-  if (!/^(http|ws)s?:$/.test(u.protocol)) wrong(`url "${address}": want http, https, ws or wss`);
-  for (const key of u.searchParams.keys()) {
-    if (key !== "session_id") wrong(`url has the parameter "${key}": subscribe by the client, not by the address`);
-  }
+  if (!u || !/^(http|ws)s?:$/.test(u.protocol)) return wrong("url", address, "http, https, ws or wss");
+  for (const key of u.searchParams.keys())
+    if (key !== "session_id") wrong("url", address, "no parameters: use subscribe");
   u.hash = "";
   u.protocol = u.protocol.replace("http", "ws");
   u.pathname = `${u.pathname.replace(/\/(v1\/(stream|events)\/?)?$/, "")}/v1/stream`;
@@ -88,49 +84,44 @@ function endpoint(address: string | URL, sessionId: string | undefined): URL {
   return u;
 }
 
-export function delivering(
-  delivery: Delivery | undefined,
-  intervalMs: number | undefined,
-): Pick<Settings, "delivery" | "intervalMs"> {
-  const is = oneOf("delivery", delivery, ["adaptive", "every", "latest"]) as Delivery;
-  if (intervalMs && is !== "latest") wrong("intervalMs goes with the delivery latest only");
-  return { delivery: is, intervalMs: intervalMs ? between("intervalMs", intervalMs, 100, 10_000, 0) : 0 };
+export function delivering(delivery: Delivery, intervalMs: number): { delivery: Delivery; intervalMs: number } {
+  oneOf("delivery", delivery, "adaptive", "every", "latest");
+  if (intervalMs) between("intervalMs", intervalMs, 100, delivery === "latest" ? 10_000 : 0);
+  return { delivery, intervalMs };
 }
 
 export function settle(o: Options): Settings {
-  const { token, key, secret, sessionId } = o;
-  if (!key !== !secret) wrong("key and secret go together");
-  if ([token, key, sessionId].filter(Boolean).length > 1) wrong("give a token, or key and secret, or a session");
-  const at = o.url ?? globalThis.location?.origin ?? wrong("url is missing: there is no page whose origin it could be");
-  const list = Array.isArray(at) ? at : [at];
-  if (list.length === 0) wrong("url is an empty list");
-  const transport = oneOf("transport", o.transport, ["auto", "websocket", "sse"]);
-  const g = globalThis as { WebSocket?: unknown };
-  const webSocket =
-    transport === "sse" ? undefined : ((o.WebSocket ?? g.WebSocket) as WebSocketConstructor | undefined);
-  const fetcher = transport === "websocket" ? undefined : (o.fetch ?? globalThis.fetch?.bind(globalThis));
-  if (transport === "websocket" && !webSocket) wrong("there is no WebSocket here: give one as an option");
-  if (!webSocket && !fetcher) wrong("there is neither WebSocket nor fetch here: give one as an option");
-  const hidden = o.pauseWhenHidden;
-  const minBackoffMs = between("minBackoffMs", o.minBackoffMs, 1, 3_600_000, 500);
+  const { token, key, secret, sessionId, pauseWhenHidden: hidden, transport = "auto", minBackoffMs = 500 } = o;
+  const { location, WebSocket, fetch } = globalThis as Partial<typeof globalThis>;
+  if (!key !== !secret || [token, key, sessionId].filter(Boolean).length > 1) {
+    wrong("authentication", "ambiguous", "token, or key and secret, or sessionId");
+  }
+  oneOf("transport", transport, "auto", "websocket", "sse");
+  const list = [o.url ?? location?.origin ?? ""].flat() as (string | URL)[];
+  if (!list.length) wrong("url", "empty", "at least one");
+  const urls = list.map((u) => endpoint(u, sessionId));
+  const webSocket = transport === "sse" ? undefined : ((o.WebSocket ?? WebSocket) as WebSocketConstructor | undefined);
+  const sse = transport === "websocket" ? undefined : (o.fetch ?? fetch?.bind(globalThis));
+  if (!webSocket && !sse) wrong("WebSocket", "missing", "a constructor");
   return {
-    urls: list.map((u: string | URL) => endpoint(u, sessionId)),
+    urls,
+    session: urls.some((u) => u.search),
     token,
     key,
     secret,
-    ...delivering(o.delivery, o.intervalMs),
-    heartbeatMs: between("heartbeatMs", o.heartbeatMs, 1000, 60_000, 5000),
-    frame: oneOf("flush", o.flush, ["message", "frame"]) === "frame",
+    ...delivering(o.delivery ?? "adaptive", o.intervalMs ?? 0),
+    heartbeatMs: between("heartbeatMs", o.heartbeatMs ?? 5000, 1000, 60_000),
+    gathers: oneOf("flush", o.flush ?? "message", "message", "frame") === "frame",
     pauseMs:
       hidden === true
         ? 10_000
-        : hidden === false || hidden === undefined
-          ? undefined
-          : between("pauseWhenHidden", hidden, 0, 86_400_000, 0),
+        : hidden === undefined || hidden === false
+          ? -1
+          : between("pauseWhenHidden", hidden, 0, 2 ** 31 - 1),
     webSocket,
-    sse: fetcher,
-    minBackoffMs,
-    maxBackoffMs: Math.max(minBackoffMs, between("maxBackoffMs", o.maxBackoffMs, 1, 3_600_000, 30_000)),
-    connectTimeoutMs: between("connectTimeoutMs", o.connectTimeoutMs, 1, 600_000, 10_000),
+    sse,
+    minBackoffMs: between("minBackoffMs", minBackoffMs, 1, 3_600_000),
+    maxBackoffMs: between("maxBackoffMs", o.maxBackoffMs ?? Math.max(minBackoffMs, 30_000), minBackoffMs, 3_600_000),
+    connectTimeoutMs: between("connectTimeoutMs", o.connectTimeoutMs ?? 10_000, 1, 600_000),
   };
 }

@@ -116,10 +116,9 @@ export interface Feed {
 export interface Gap {
   /**
    * `expired`: the gateway no longer holds them. `epoch`: the feed began anew.
-   * `unexplained`: it says that it has sent what never came. `paused`: the page was
-   * hidden for too long for them to be asked for.
+   * `unexplained`: it says that it has sent what never came.
    */
-  reason: "expired" | "epoch" | "unexplained" | "paused";
+  reason: "expired" | "epoch" | "unexplained";
   /** Positions, `<epoch>-<q>`. */
   from?: string;
   to?: string;

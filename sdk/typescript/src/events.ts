@@ -1,0 +1,27 @@
+import type { ClientError } from "./errors.ts";
+import type { Feed, Gap, Rejection, State } from "./types.ts";
+
+/** What a client tells, by name. */
+export interface ClientEvents {
+  /** The state has changed, or an attempt has failed: `error` says why, `retryMs` is how long until the next. */
+  state: { state: State; previous: State; error?: ClientError | undefined; retryMs?: number | undefined };
+  /** The gateway says how the feed is. */
+  feed: Feed;
+  /** Events were lost for good. */
+  gap: Gap;
+  /** The gateway conflates for this client, which is behind; or no longer. */
+  throttle: { on: boolean };
+  /** The gateway refuses some of what was subscribed to. */
+  rejected: Rejection[];
+  /** Something went wrong that ends nothing: a listener threw, a command was refused. */
+  error: Error;
+  /**
+   * Another connection has taken the place of the last one. `moved`: before that one
+   * had ended, because the gateway had asked for it (`reason` is drain or max_age) or
+   * for the client's own reasons (token, transport, topics, delivery). Else `downMs`
+   * is how long there was none.
+   */
+  reconnect: { moved: boolean; reason: string; downMs: number };
+  /** The client has ended for good; without an error where `close` was called. */
+  closed: { error?: ClientError | undefined };
+}
