@@ -48,7 +48,7 @@ export class Core {
   #handlers = new Map<string, Set<Handler>>();
   #out: Outbox;
   #timer: ReturnType<typeof setTimeout> | undefined; // for the next attempt
-  #endpoint = Math.random();
+  #endpoint: number;
   #failures = 0; // attempts in a row that failed, or ended soon
   #refusals = 0; // endpoints in a row that refuse for good
   #renewed = false; // a new token was fetched since the last one was good
@@ -68,6 +68,7 @@ export class Core {
 
   constructor(set: Settings) {
     this.set = set;
+    this.#endpoint = Math.floor(Math.random() * set.urls.length);
     this.#out = new Outbox(set.gathers, (events) => this.#deliver(events));
     this.#plan(0);
   }
@@ -102,9 +103,9 @@ export class Core {
 
   /** Follows what has changed: the connection in use, and the state. */
   update(error?: ClientError, retryMs?: number): void {
-    const { next, state: previous } = this;
+    const { next } = this;
     if (next?.restored && (!next.awaits || (next.book.at && (this.cur?.book.at ?? 0) >= next.book.at))) this.#use(next);
-    const { cur } = this;
+    const { cur, state: previous } = this;
     const is = cur?.feed?.state ?? "live";
     if (cur && is === "live") this.wellAt = now();
     this.stats.transport = cur && (cur.sse ? "sse" : "websocket");
@@ -138,8 +139,7 @@ export class Core {
         this.#idle = true; // there is nothing that could be asked for
         return;
       }
-      const i = Math.floor(this.#endpoint * urls.length) % urls.length;
-      this.next = new Link(this, urls[i] as URL, useSSE);
+      this.next = new Link(this, urls[this.#endpoint % urls.length] as URL, useSSE);
       this.update();
       this.next?.start();
     }, wait);
@@ -228,7 +228,7 @@ export class Core {
   }
 
   #turn(): void {
-    this.#endpoint += 1 / this.set.urls.length;
+    this.#endpoint++;
   }
 
   /** Whether there is no use in another attempt. */

@@ -271,6 +271,7 @@ export class Link implements Receiver {
     const topics = core.wanted();
     const plan = core.book.plan(topics);
     if (!this.epoch && ![...plan.keys()].some(Boolean)) core.ledger.restart(0); // nobody knows what the positions to come compare with
+    this.#restoring = Number.POSITIVE_INFINITY; // until all has been asked for
     if (this.sse) this.#note(topics, this.book.at, true);
     else this.ask(plan, core.book);
     this.#restoring = this.#pending.size;

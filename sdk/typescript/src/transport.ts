@@ -51,7 +51,7 @@ export function webSocket(make: WebSocketConstructor, url: URL, protocols: strin
     }
   };
   ws.onopen = () => to.open();
-  ws.onmessage = (e: { data: unknown }) => to.text(e.data as string);
+  ws.onmessage = (e: { data: unknown }) => to.text(str(e.data));
   ws.onclose = (e: { code: unknown; reason: unknown }) => to.fail(closed(e.code, e.reason));
   ws.onerror = nothing; // a close follows, which says more
   return { send: (text) => ws.send(text), close };

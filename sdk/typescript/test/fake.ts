@@ -143,6 +143,7 @@ export function fakeTime(): { clients: Client[] } {
   });
   afterEach(async () => {
     for (const c of context.clients.splice(0)) c.close();
+    await pass(5); // the fake network's own
     expect(vi.getTimerCount(), "timers after close").toBe(0);
     vi.useRealTimers();
     vi.restoreAllMocks();
