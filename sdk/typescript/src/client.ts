@@ -96,6 +96,6 @@ export class Client {
 
 /** Reads an event's time: milliseconds since 1970, with fractions as far as a number holds them. */
 export function parseTime(t: string): number {
-  const [, whole, fraction = ""] = /^(.*?)(?:\.(\d+))?Z$/.exec(t) ?? [];
-  return whole === undefined ? Date.parse(t) : Date.parse(`${whole}Z`) + Number(`0.${fraction || 0}`) * 1000;
+  const fraction = /\.\d+/;
+  return Date.parse(t.replace(fraction, "")) + 1000 * Number(fraction.exec(t) ?? 0);
 }

@@ -4,7 +4,7 @@ import type { ClientEvents } from "./events.ts";
 import { Ledger } from "./ledger.ts";
 import { channelOf, Link, now } from "./link.ts";
 import type { Settings } from "./options.ts";
-import { Outbox } from "./outbox.ts";
+import { type Outbox, outbox } from "./outbox.ts";
 import type { Sub } from "./subscription.ts";
 import { count, str } from "./transport.ts";
 import type { Feed, Gap, MarketEvent, State, Stats } from "./types.ts";
@@ -53,8 +53,7 @@ export class Core {
   #refusals = 0; // endpoints in a row that refuse for good
   #renewed = false; // a new token was fetched since the last one was good
   #wsWorks = false;
-  #probing = false; // the next attempt looks whether WebSockets work
-  #moving = ""; // why a move is under way
+  #moving = ""; // why a move is under way; "transport": to see whether WebSockets work after all
   #again = false; // there was a connection
   #downAt = 0;
   #healed = Number.NEGATIVE_INFINITY;
@@ -69,7 +68,7 @@ export class Core {
   constructor(set: Settings) {
     this.set = set;
     this.#endpoint = Math.floor(Math.random() * set.urls.length);
-    this.#out = new Outbox(set.gathers, (events) => this.#deliver(events));
+    this.#out = outbox(set.gathers, (events) => this.#deliver(events));
     this.#plan(0);
   }
 
@@ -103,12 +102,20 @@ export class Core {
 
   /** Follows what has changed: the connection in use, and the state. */
   update(error?: ClientError, retryMs?: number): void {
-    const { next } = this;
-    if (next?.restored && (!next.awaits || (next.book.at && (this.cur?.book.at ?? 0) >= next.book.at))) this.#use(next);
+    const { next, stats } = this;
+    if (next?.began && (!this.cur || this.#takesOver(next, this.cur))) this.#use(next);
     const { cur, state: previous } = this;
+    if (cur?.feed && cur.feed !== this.feed) {
+      this.feed = cur.feed;
+      this.tell("feed", cur.feed);
+    }
+    if (cur && cur.throttled !== stats.throttled) {
+      stats.throttled = cur.throttled;
+      this.tell("throttle", { on: cur.throttled });
+    }
     const is = cur?.feed?.state ?? "live";
     if (cur && is === "live") this.wellAt = now();
-    this.stats.transport = cur && (cur.sse ? "sse" : "websocket");
+    stats.transport = cur && (cur.sse ? "sse" : "websocket");
     this.state = this.#ended
       ? "closed"
       : this.#paused
@@ -120,6 +127,12 @@ export class Core {
             : "connecting";
     const { state } = this;
     if (state !== previous || retryMs !== undefined) this.tell("state", { state, previous, error, retryMs });
+    this.#moveOn();
+  }
+
+  /** Whether a connection has all that the one in use has brought, or will bring it. */
+  #takesOver({ restoring, awaits, book }: Link, cur: Link): boolean {
+    return awaits ? !!book.at && cur.book.least >= book.at : !restoring;
   }
 
   get position(): string | undefined {
@@ -133,8 +146,8 @@ export class Core {
       this.#timer = undefined;
       const { urls, webSocket, sse } = this.set;
       // In turns where none was ever open: a gateway that is down looks like one that is blocked.
-      const even = this.unopened > 1 && this.unopened % 2 === 0;
-      const useSSE = !webSocket || (!!sse && !this.#wsWorks && !this.#probing && even);
+      const turn = this.unopened > 1 && this.unopened % 2 === 0 && this.#moving !== "transport";
+      const useSSE = !webSocket || (!!sse && !this.#wsWorks && turn);
       if (useSSE && !this.set.session && !this.wanted().length) {
         this.#idle = true; // there is nothing that could be asked for
         return;
@@ -145,34 +158,22 @@ export class Core {
     }, wait);
   }
 
-  #stop(): void {
-    clearTimeout(this.#timer);
-    this.#timer = this.#moving = undefined as never;
-  }
-
   /** The transport of a connection is open. */
   opened({ sse }: Link): void {
     this.unopened = sse ? 2 : 0;
     this.#wsWorks ||= !sse;
   }
 
-  /** A connection takes commands. */
-  begun(link: Link): void {
-    if (!this.cur) this.#use(link);
-  }
-
   #use(link: Link): void {
     const { cur: old, book } = this;
     const again = this.#again;
-    const reason = this.#moving || "";
+    const reason = this.#moving;
     this.cur = link;
     this.next = undefined;
     this.book = link.book;
     this.#again = true;
     this.#moving = "";
     this.#refusals = 0;
-    const probe = link.sse && !!this.set.webSocket && !this.#wsWorks && !this.#probing;
-    this.#probing = false;
     link.awaits = false;
     old?.close();
     if (old) this.stats.moves++;
@@ -180,14 +181,9 @@ export class Core {
       this.stats.reconnects++;
       this.tell("reconnect", { moved: !!old, reason, downMs: old ? 0 : now() - this.#downAt });
     }
-    this.throttle(link);
-    this.fed(link);
     this.#sync(book);
-    this.moveOn();
-    if (probe) {
-      this.move("transport", 1000); // the gateway can be reached: once more, do WebSockets?
-      this.#probing = !!this.#timer;
-    }
+    // The gateway can be reached: once more, do WebSockets?
+    if (link.sse && this.set.webSocket && !this.#wsWorks && !old) this.move("transport", 1000);
   }
 
   /** A connection has ended by itself. */
@@ -196,39 +192,27 @@ export class Core {
     if (link === next) {
       this.next = undefined;
       if (!link.opened) this.unopened++;
-      if (cur && this.#probing) {
-        this.#stop();
-        this.#probing = false;
-        return; // WebSockets do not work, and this one does
-      }
+      if (cur && this.#moving === "transport") return; // WebSockets do not work, and this one does
     } else if (link === cur) {
       this.cur = undefined;
+      this.#moving = "";
       this.#downAt = now();
       if (now() - link.began >= stable) this.#failures = this.#renewed = 0 as never;
       if (next?.awaits) {
         next.close();
         this.next = undefined;
       } else if (next) {
-        // It is on its way, and decides.
-        if (next.began) this.#use(next);
-        else this.update(why);
+        this.update(why); // it is on its way, and decides
         return;
       }
     } else return;
-    this.#probing = false;
-    if (why.retry !== "now" || why.close === 4200) this.#turn();
+    if (why.retry !== "now" || why.close === 4200) this.#endpoint++;
     if (!this.#final(link, why)) {
       const wait = why.afterMs + (why.retry === "now" && !this.#failures ? 0 : this.#jitter());
       this.#failures++;
       this.#plan(wait);
       if (!this.cur) this.update(why, wait);
-    } else if (this.cur)
-      this.#moving = ""; // as long as that one lasts, it is used
-    else this.#finish(why);
-  }
-
-  #turn(): void {
-    this.#endpoint++;
+    } else if (!this.cur) this.#finish(why); // else it is used as long as it lasts
   }
 
   /** Whether there is no use in another attempt. */
@@ -254,32 +238,36 @@ export class Core {
   }
 
   /** The gateway has asked to move. */
-  moveOn(): void {
+  #moveOn(): void {
     const { cur } = this;
     const notice = cur?.notice;
-    if (!notice || (this.#timer && !this.#probing) || this.next) return;
+    if (!notice || this.#busy) return;
     cur.notice = undefined;
     const settled = now() - cur.began >= stable;
-    if (str(notice.reason) === "drain") this.#turn();
+    if (str(notice.reason) === "drain") this.#endpoint++;
     // Who is sent away at once goes on slowly.
     this.move(str(notice.reason), Math.min(count(notice.delay_ms), 60_000) + (settled ? 0 : this.#jitter()));
     this.#failures = settled ? 0 : this.#failures + 1;
   }
 
+  /** Whether another connection is planned or being made. */
+  get #busy(): boolean {
+    return !!this.next || (!!this.#timer && this.#moving !== "transport");
+  }
+
   /** Plans a connection beside the one in use. */
   move(reason: string, wait: number): void {
-    if (!this.cur || this.next || (this.#timer && !this.#probing)) return;
-    this.#probing = false;
+    if (!this.cur || this.#busy) return;
     this.#moving = reason;
     this.#plan(wait);
   }
 
   #finish(error?: ClientError): void {
+    this.#out.flush();
     if (this.#ended) return;
     this.#ended = true;
     this.reason = error;
     this.#disconnect();
-    this.#out.stop();
     this.update(error);
     for (const s of this.subs) s.end(error);
     this.subs.clear();
@@ -289,16 +277,16 @@ export class Core {
 
   #disconnect(): void {
     const { cur, next } = this;
-    this.#stop();
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#moving = "";
     if (cur) this.#downAt = now();
     this.cur = this.next = undefined;
-    this.#probing = false;
     cur?.close();
     next?.close();
   }
 
   close(): void {
-    this.#out.flush();
     this.#finish();
   }
 
@@ -312,22 +300,6 @@ export class Core {
     this.#disconnect();
     if (!paused) this.#plan(0);
     this.update();
-  }
-
-  fed(link: Link): void {
-    if (link !== this.cur) return;
-    if (link.feed && link.feed !== this.feed) {
-      this.feed = link.feed;
-      this.tell("feed", link.feed);
-    }
-    this.update();
-  }
-
-  throttle({ throttled: on }: Link): void {
-    const { cur, stats } = this;
-    if (!cur || cur.throttled !== on || stats.throttled === on) return;
-    stats.throttled = on;
-    this.tell("throttle", { on });
   }
 
   lost(gap: Gap): void {
@@ -400,7 +372,7 @@ export class Core {
       // The address says what comes: that takes another connection.
       if (!want.length || !(more.length + less.length)) return;
       const wait = Math.max(50, this.#synced + 1000 - now());
-      if (!this.next && !this.#timer) this.#synced = now() + wait;
+      if (!this.#busy) this.#synced = now() + wait;
       this.move("topics", wait);
       return;
     }

@@ -13,7 +13,7 @@ export class ClientError extends Error {
   /** The gateway asked not to come back earlier. */
   readonly afterMs: number;
 
-  constructor(message: string, retry: Retry, cause?: unknown, code = 0, close = 0, afterMs = 0) {
+  constructor(message: string, retry: Retry, code = 0, close = 0, afterMs = 0, cause?: unknown) {
     super(message, { cause });
     this.retry = retry;
     this.code = code;

@@ -22,7 +22,7 @@ export class Ledger {
 
   /** A topic, or all that are known of its channel. */
   known(topic: string): string[] {
-    return topic[1] === "*" ? [...this.last.keys()].filter((t) => t[0] === topic[0]) : [topic];
+    return topic.slice(1) === "*" ? [...this.last.keys()].filter((t) => t[0] === topic[0]) : [topic];
   }
 }
 

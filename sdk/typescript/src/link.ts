@@ -47,7 +47,7 @@ function byChannel(topics: string[]): Record<string, string[]> {
 export class Link implements Receiver {
   opened = false; // the transport was, before anything was said
   began = 0; // when the gateway took commands; 0: not yet
-  restored = false; // it has what earlier connections had
+  restoring = 0; // commands without an answer that ask for what earlier connections had
   over = false;
   awaits = false; // it was opened without a position: what the one in use has is left to that one
   feed: Feed | undefined;
@@ -70,7 +70,6 @@ export class Link implements Receiver {
   #filled = now();
   #queue: string[] = [];
   #pending = new Map<unknown, { topics: string[]; subscribe: boolean }>();
-  #restoring = 0; // commands without an answer that ask for what earlier connections had
   #lastId = 0;
   #refused: ClientError | undefined; // the last in-band error that no command caused
 
@@ -87,7 +86,7 @@ export class Link implements Receiver {
   /** Makes the connection. */
   start(): void {
     this.#watch(this.core.set.connectTimeoutMs);
-    this.#connect().catch((why: unknown) => this.fail(new ClientError("no connection", "backoff", why)));
+    this.#connect().catch((why: unknown) => this.fail(new ClientError("no connection", "backoff", 0, 0, 0, why)));
   }
 
   async #connect(): Promise<void> {
@@ -151,7 +150,7 @@ export class Link implements Receiver {
     if (this.over) return;
     this.close();
     const was = why.close ? this.#refused : undefined;
-    this.core.ended(this, was ? new ClientError(was.message, why.retry, why, was.code, why.close) : why);
+    this.core.ended(this, was ? new ClientError(was.message, why.retry, was.code, why.close, why.afterMs) : why);
   }
 
   /** Ends the connection without a word to the core. */
@@ -228,21 +227,18 @@ export class Link implements Receiver {
           core.ledger.epoch ||= this.epoch;
         }
         if (m.state === "live" || m.state === "stale" || m.state === "down") this.feed = m as unknown as Feed;
-        core.fed(this);
         break;
       case "gap":
         this.#gap(m);
         break;
       case "throttle":
         this.throttled = m.state === "on";
-        core.throttle(this);
         break;
       case "hb":
         if (count(m.q)) this.book.beat(count(m.q));
         break;
       case "reconnect":
         this.notice ??= m;
-        core.moveOn();
         break;
       case "expiring":
         if (this.sse) core.move("token", 0);
@@ -263,26 +259,18 @@ export class Link implements Receiver {
 
   /** Asks for all that earlier connections had, behind what has come from them. */
   #begin(): void {
-    if (this.began) return;
-    this.began = now();
-    this.#heard = this.began;
-    this.#watch(this.#patience);
+    if (this.began || this.restoring) return;
+    this.restoring = Number.POSITIVE_INFINITY; // until all has been asked for
     const { core } = this;
     const topics = core.wanted();
     const plan = core.book.plan(topics);
     if (!this.epoch && ![...plan.keys()].some(Boolean)) core.ledger.restart(0); // nobody knows what the positions to come compare with
-    this.#restoring = Number.POSITIVE_INFINITY; // until all has been asked for
     if (this.sse) this.#note(topics, this.book.at, true);
     else this.ask(plan, core.book);
-    this.#restoring = this.#pending.size;
-    core.begun(this);
-    this.#check();
-  }
-
-  #check(): void {
-    if (this.#restoring || this.restored || this.over) return;
-    this.restored = true;
-    this.core.update();
+    this.restoring = this.#pending.size;
+    this.began = this.#heard = now() || 1;
+    this.#watch(this.#patience);
+    core.update();
   }
 
   /** Subscribes by plan: topics by where they are resumed, 0 for anew. */
@@ -365,7 +353,6 @@ export class Link implements Receiver {
       if (subscribe)
         this.#reject(
           topics.map((t) => ({
-            ...refused,
             ch: channelOf(t),
             S: t.slice(1),
             code: refused.code,
@@ -382,8 +369,7 @@ export class Link implements Receiver {
         if (!subscribe) for (const t of core.ledger.known(topic)) if (!book.of(t)) core.ledger.last.delete(t);
       }
     }
-    if (this.#restoring) this.#restoring--;
-    this.#check();
+    if (this.restoring) this.restoring--;
   }
 
   #reject(list: Json[]): void {
@@ -401,12 +387,7 @@ export class Link implements Receiver {
 
   #complain(m: Json): void {
     const code = count(m.code);
-    const error = new ClientError(
-      str(m.msg) || `error ${code}`,
-      m.retry === true ? "backoff" : "never",
-      undefined,
-      code,
-    );
+    const error = new ClientError(str(m.msg) || `error ${code}`, m.retry === true ? "backoff" : "never", code);
     const kept = code === 503 && this.began; // as the protocol says
     if (kept) this.#answer(m.id, []);
     else if (!this.began || code === 401 || (m.id && error.retry !== "never")) this.fail(error);
@@ -427,7 +408,6 @@ export class Link implements Receiver {
     if (!core.cur || core.cur === this) {
       // Else the one in use may well have had what this one cannot have.
       if (this.epoch !== ledger.epoch) ledger.restart(this.epoch);
-      ledger.suspect(ledger.last.keys());
       ledger.suspect(book.tracks.keys());
     }
     book.lose();

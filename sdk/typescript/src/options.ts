@@ -58,11 +58,11 @@ export const wrong = (name: string, is: unknown, want: string): never => {
   throw new TypeError(`${name} is ${is}: want ${want}`);
 };
 
-function between(name: keyof Options, is: number, least: number, most: number): number {
+export function between(name: string, is: number, least: number, most: number): number {
   return is >= least && is <= most ? is : wrong(name, is, `${least} to ${most}`);
 }
 
-function oneOf<W extends string>(name: string, is: W, ...words: W[]): W {
+export function oneOf<W extends string>(name: string, is: W, ...words: W[]): W {
   return words.includes(is) ? is : wrong(name, is, words.join(", "));
 }
 

@@ -5,48 +5,31 @@ const limit = 8192; // events that wait for a frame; then the latest per channel
 const slowest = 250; // ms that events wait where no frame comes: in a hidden tab, or without a screen
 
 /** Events on their way to listeners: at once, or gathered until the next animation frame. */
-export class Outbox {
-  #events: MarketEvent[] = [];
-  #frame: number | undefined;
-  #timer: ReturnType<typeof setTimeout> | undefined;
+export interface Outbox {
+  add(events: MarketEvent[]): void;
+  flush(): void;
+}
 
-  readonly gathers: boolean;
-  readonly deliver: (events: MarketEvent[]) => void;
-
-  constructor(gathers: boolean, deliver: (events: MarketEvent[]) => void) {
-    this.gathers = gathers;
-    this.deliver = deliver;
-  }
-
-  add(events: MarketEvent[]): void {
-    if (!this.gathers) {
-      this.deliver(events);
-      return;
+export function outbox(gathers: boolean, deliver: (events: MarketEvent[]) => void): Outbox {
+  let waiting: MarketEvent[] = [];
+  let frame: number | undefined;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const flush = () => {
+    clearTimeout(timer);
+    if (frame) cancelAnimationFrame(frame);
+    timer = frame = undefined;
+    const events = waiting;
+    waiting = [];
+    if (events.length) deliver(events);
+  };
+  const add = (events: MarketEvent[]) => {
+    waiting = waiting.concat(events);
+    if (waiting.length > limit) waiting = conflate(waiting);
+    if (!gathers || waiting.length > limit) flush();
+    else if (!timer) {
+      timer = setTimeout(flush, slowest);
+      frame = globalThis.requestAnimationFrame?.(flush);
     }
-    for (const e of events) this.#events.push(e);
-    if (this.#events.length > limit) {
-      this.#events = conflate(this.#events);
-      if (this.#events.length > limit) {
-        this.flush();
-        return;
-      }
-    }
-    if (this.#timer !== undefined) return;
-    this.#timer = setTimeout(() => this.flush(), slowest);
-    this.#frame = globalThis.requestAnimationFrame?.(() => this.flush());
-  }
-
-  flush(): void {
-    this.stop();
-    const events = this.#events;
-    this.#events = [];
-    if (events.length) this.deliver(events);
-  }
-
-  stop(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    if (this.#frame !== undefined) cancelAnimationFrame(this.#frame);
-    this.#frame = undefined;
-  }
+  };
+  return { add, flush };
 }

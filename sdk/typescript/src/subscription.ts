@@ -2,7 +2,7 @@ import { channels } from "./codes.ts";
 import type { Core } from "./core.ts";
 import { conflate } from "./ledger.ts";
 import { topicOf } from "./link.ts";
-import { wrong } from "./options.ts";
+import { between, oneOf, wrong } from "./options.ts";
 import type { MarketEvent, Topics } from "./types.ts";
 
 export type Listener = (events: MarketEvent[]) => void;
@@ -87,9 +87,8 @@ export class Sub implements Subscription {
   }
 
   events({ limit = 1024, overflow = "conflate" }: IteratorOptions = {}): AsyncGenerator<MarketEvent, void, void> {
-    if (!(limit >= 1)) wrong("limit", limit, "1 or more");
-    if (overflow !== "conflate" && overflow !== "drop") wrong("overflow", overflow, "conflate or drop");
-    return this.#iterate(limit, overflow === "conflate");
+    between("limit", limit, 1, Number.POSITIVE_INFINITY);
+    return this.#iterate(limit, oneOf("overflow", overflow, "conflate", "drop") === "conflate");
   }
 
   async *#iterate(limit: number, conflates: boolean): AsyncGenerator<MarketEvent, void, void> {

@@ -31,12 +31,15 @@ export interface WebSocketLike {
 
 export type WebSocketConstructor = new (url: string, protocols?: string[]) => WebSocketLike;
 
+/** The longest that a gateway may ask to wait. */
+export const longest = 300_000;
+
 export const str = (x: unknown): string => (typeof x === "string" ? x : "");
 export const count = (x: unknown): number => (Number.isSafeInteger(x) && (x as number) > 0 ? (x as number) : 0);
 
-function closed(close: unknown, reason: unknown): ClientError {
+function closed(close?: unknown, reason?: unknown, after?: unknown): ClientError {
   const code = count(close) || 1006;
-  return new ClientError(str(reason) || "connection lost", adviceFor(code), undefined, 0, code);
+  return new ClientError(str(reason) || "connection lost", adviceFor(code), 0, code, Math.min(count(after), longest));
 }
 
 export function webSocket(make: WebSocketConstructor, url: URL, protocols: string[], to: Receiver): Transport {
@@ -80,7 +83,7 @@ export function serverSentEvents(
     let event = "";
     for (;;) {
       const { value, done } = await reader.read();
-      if (done || rest.length + data.length > maxMessage) throw closed(0, "");
+      if (done || rest.length + data.length > maxMessage) throw closed();
       const lines = (rest + value).split(/\r\n|\n|\r(?!$)/);
       rest = lines.pop() as string;
       for (const line of lines) {
@@ -89,8 +92,8 @@ export function serverSentEvents(
         else if (field === "event") event = text;
         else if (!line) {
           if (event === "close") {
-            const { code, reason } = JSON.parse(data);
-            throw closed(code, reason);
+            const { code, reason, retry_ms } = JSON.parse(data);
+            throw closed(code, reason, retry_ms);
           }
           if (data) to.text(data);
           data = event = "";
@@ -99,7 +102,8 @@ export function serverSentEvents(
     }
   };
   run().catch((why: unknown) => {
-    if (!signal.aborted) to.fail(why instanceof ClientError ? why : new ClientError("no connection", "backoff", why));
+    if (!signal.aborted)
+      to.fail(why instanceof ClientError ? why : new ClientError("no connection", "backoff", 0, 0, 0, why));
   });
   return { send() {}, close: () => stop.abort() };
 }
@@ -108,7 +112,7 @@ async function refusal(answer: Response): Promise<ClientError> {
   const { status } = answer;
   const problem = await answer.json().catch(() => {});
   const final = status < 500 && ![408, 425, 429].includes(status);
-  const after = Math.min(count(Number(answer.headers.get("retry-after"))), 300) * 1000;
+  const after = Math.min(count(1000 * Number(answer.headers.get("retry-after"))), longest);
   const message = str(problem?.detail) || str(problem?.title) || `HTTP status ${status}`;
-  return new ClientError(message, final ? "never" : "backoff", undefined, status, 0, after);
+  return new ClientError(message, final ? "never" : "backoff", status, 0, after);
 }

@@ -193,7 +193,7 @@ describe("the stream", () => {
     await go();
     await go(1999);
     expect(states).toEqual(["live"]);
-    await go(1);
+    await go(2);
     expect(states).toEqual(["live", "reconnecting"]);
   });
 });
