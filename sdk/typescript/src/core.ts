@@ -1,21 +1,22 @@
 import { Book } from "./book.ts";
 import { ClientError } from "./errors.ts";
 import type { ClientEvents } from "./events.ts";
-import { Ledger } from "./ledger.ts";
-import { channelOf, Link, now } from "./link.ts";
-import type { Settings } from "./options.ts";
+import { admit, Ledger } from "./ledger.ts";
+import { Link } from "./link.ts";
+import { delivering, type Options, type Settings, settle } from "./options.ts";
 import { type Outbox, outbox } from "./outbox.ts";
-import type { Sub } from "./subscription.ts";
-import { count, str } from "./transport.ts";
-import type { Feed, Gap, MarketEvent, State, Stats } from "./types.ts";
+import { watch } from "./page.ts";
+import { deliver, type Listener, Sub, type Subscription } from "./subscription.ts";
+import type { Delivery, Feed, Gap, MarketEvent, State, Stats, Topics } from "./types.ts";
+import { count, now, str } from "./wire.ts";
 
 const stable = 10_000; // how long a connection must have lasted for the count of failures to begin anew
-const healAgain = 60_000; // least time between two connections that are given up because events were missing
+const gather = 250; // changes of subscriptions, where each takes another connection
 const maxTopics = 1 << 17; // that a gateway may bring; more is taken for nonsense
 
 type Handler = (e: never) => unknown;
 
-/** Decides when connections are made, which one is in use, and what is handed out. */
+/** The client itself: when connections are made, which one is in use, and what is handed out. */
 export class Core {
   cur: Link | undefined; // in use
   next: Link | undefined; // is being made, perhaps while cur still delivers
@@ -26,9 +27,8 @@ export class Core {
   unopened = 0; // attempts in a row that never opened
   state: State = "connecting";
   feed: Feed | undefined;
-  wellAt = Number.NEGATIVE_INFINITY; // when prices were known to be current
   reason: ClientError | undefined; // why it has ended for good
-  stats: Stats = {
+  counts: Stats = {
     transport: undefined,
     frames: 0,
     bytes: 0,
@@ -49,6 +49,7 @@ export class Core {
   #out: Outbox;
   #timer: ReturnType<typeof setTimeout> | undefined; // for the next attempt
   #endpoint: number;
+  #wellAt = Number.NEGATIVE_INFINITY; // when prices were known to be current
   #failures = 0; // attempts in a row that failed, or ended soon
   #refusals = 0; // endpoints in a row that refuse for good
   #renewed = false; // a new token was fetched since the last one was good
@@ -56,8 +57,6 @@ export class Core {
   #moving = ""; // why a move is under way; "transport": to see whether WebSockets work after all
   #again = false; // there was a connection
   #downAt = 0;
-  #healed = Number.NEGATIVE_INFINITY;
-  #synced = Number.NEGATIVE_INFINITY;
   #syncing = false;
   #paused = false;
   #idle = false; // an attempt waits for the first subscription
@@ -65,11 +64,25 @@ export class Core {
 
   readonly set: Settings;
 
-  constructor(set: Settings) {
+  constructor(options: Options = {}) {
+    const set = settle(options);
     this.set = set;
     this.#endpoint = Math.floor(Math.random() * set.urls.length);
-    this.#out = outbox(set.gathers, (events) => this.#deliver(events));
+    this.#out = outbox(set.gathers, (events) => deliver(this.#routes, events));
     this.#plan(0);
+    if (set.pauseMs >= 0) watch(this, set.pauseMs);
+  }
+
+  get ageMs(): number {
+    return now() - this.#wellAt;
+  }
+
+  get stats(): Stats {
+    return { ...this.counts };
+  }
+
+  subscribe(topics: Topics, listener?: Listener): Subscription {
+    return new Sub(this, topics, listener);
   }
 
   on(type: string, fn: Handler): () => void {
@@ -102,20 +115,20 @@ export class Core {
 
   /** Follows what has changed: the connection in use, and the state. */
   update(error?: ClientError, retryMs?: number): void {
-    const { next, stats } = this;
+    const { next, counts } = this;
     if (next?.began && (!this.cur || this.#takesOver(next, this.cur))) this.#use(next);
     const { cur, state: previous } = this;
     if (cur?.feed && cur.feed !== this.feed) {
       this.feed = cur.feed;
       this.tell("feed", cur.feed);
     }
-    if (cur && cur.throttled !== stats.throttled) {
-      stats.throttled = cur.throttled;
+    if (cur && cur.throttled !== counts.throttled) {
+      counts.throttled = cur.throttled;
       this.tell("throttle", { on: cur.throttled });
     }
     const is = cur?.feed?.state ?? "live";
-    if (cur && is === "live") this.wellAt = now();
-    stats.transport = cur && (cur.sse ? "sse" : "websocket");
+    if (cur && is === "live") this.#wellAt = now();
+    counts.transport = cur && (cur.sse ? "sse" : "websocket");
     this.state = this.#ended
       ? "closed"
       : this.#paused
@@ -176,9 +189,9 @@ export class Core {
     this.#refusals = 0;
     link.awaits = false;
     old?.close();
-    if (old) this.stats.moves++;
+    if (old) this.counts.moves++;
     if (again) {
-      this.stats.reconnects++;
+      this.counts.reconnects++;
       this.tell("reconnect", { moved: !!old, reason, downMs: old ? 0 : now() - this.#downAt });
     }
     this.#sync(book);
@@ -303,7 +316,7 @@ export class Core {
   }
 
   lost(gap: Gap): void {
-    this.stats.gaps++;
+    this.counts.gaps++;
     this.tell("gap", gap);
   }
 
@@ -327,23 +340,10 @@ export class Core {
       this.refused.delete(topic);
     }
     // Others may have some of them already: then the gateway sends no current values.
-    const values = this.current([...after].filter((topic) => !before.has(topic)));
+    const values = this.ledger.current([...after].filter((topic) => !before.has(topic)));
     if (values.length) queueMicrotask(() => sub.emit(values, true));
     for (const topic of after) this.#routes.set(topic, (this.#routes.get(topic) ?? new Set()).add(sub));
     this.sync();
-  }
-
-  /** The current values that are known of topics. */
-  current(topics: Iterable<string>): MarketEvent[] {
-    const { last } = this.ledger;
-    const out: MarketEvent[] = [];
-    for (const topic of topics) {
-      for (const t of this.ledger.known(topic)) {
-        const e = last.get(t);
-        if (e) out.push({ ...e, snap: true });
-      }
-    }
-    return out;
   }
 
   /** Soon has the gateway know what is wanted; what comes and goes until then it never hears of. */
@@ -370,17 +370,17 @@ export class Core {
     const less = [...tracks.keys()].filter((t) => !set.has(t));
     if (cur.sse) {
       // The address says what comes: that takes another connection.
-      if (!want.length || !(more.length + less.length)) return;
-      const wait = Math.max(50, this.#synced + 1000 - now());
-      if (!this.#busy) this.#synced = now() + wait;
-      this.move("topics", wait);
+      if (want.length && more.length + less.length) this.move("topics", gather);
       return;
     }
     if (less.length) cur.command("unsubscribe", less);
     if (more.length) cur.ask(old.plan(more), old);
   }
 
-  configure(): void {
+  configure(o: { delivery?: Delivery; intervalMs?: number }): void {
+    const { set } = this;
+    const { delivery = set.delivery } = o;
+    Object.assign(set, delivering(delivery, o.intervalMs ?? (delivery === "latest" ? set.intervalMs : 0)));
     if (this.cur?.sse) this.move("delivery", 0);
     else this.cur?.command("subscribe", []);
   }
@@ -391,7 +391,7 @@ export class Core {
     const out: MarketEvent[] = [];
     let why: ClientError | undefined;
     for (const e of list) {
-      const verdict = this.#admit(link, e);
+      const verdict = admit(this, link, e);
       if (verdict) out.push(e);
       else if (verdict === undefined) {
         why = new ClientError("events are missing", "now");
@@ -412,78 +412,5 @@ export class Core {
     if (!why) this.update();
     if (out.length) this.#out.add(out);
     if (why) link.fail(why);
-  }
-
-  /**
-   * Decides about an event, and takes note of it: true where it is to be handed out,
-   * undefined where the gateway has sent others before it that never came. Then the
-   * connection is given up, and the next one resumes before them; if that does not
-   * help, the event is marked.
-   */
-  #admit(link: Link, e: MarketEvent): boolean | undefined {
-    const { ledger, next, stats } = this;
-    const { chain, epoch } = link;
-    const topic = e.T + e.S;
-    if (!link.book.of(topic) && !this.set.session) return false; // nobody has asked for it, or nobody does any more
-    if (epoch !== ledger.epoch) {
-      if (next !== link && next?.began) return false; // that one is in another epoch already
-      if (ledger.last.size) this.lost({ reason: "epoch", from: `${ledger.epoch}-0`, to: `${epoch}-${e.q}` });
-      ledger.restart(epoch);
-    }
-    const before = chain.get(topic);
-    chain.set(topic, e.snap ? e.q : Math.max(before ?? 0, e.q));
-    if (link.awaits && this.cur?.book.of(topic)) return false; // the one in use brings it
-    const last = ledger.last.get(topic)?.q;
-    if ((last && e.q <= last) || (before && !e.snap && e.q <= before)) {
-      if (e.snap && e.q === last) ledger.doubt.delete(topic); // nothing came between
-      stats.duplicates++;
-      return false;
-    }
-    const doubt = ledger.doubt.has(topic);
-    const broken = e.snap ? !!last : before !== undefined ? e.pq !== before : !!last && (e.pq > last || !e.pq);
-    if (broken && !doubt && !e.snap) {
-      if (this.#heal(link, topic, last)) {
-        return undefined;
-      }
-      const place = `${epoch}-`;
-      this.lost({
-        reason: "unexplained",
-        from: place + (last ?? 0),
-        to: place + e.pq,
-        channel: channelOf(topic),
-        symbol: e.S,
-      });
-    }
-    ledger.last.set(topic, e);
-    ledger.doubt.delete(topic);
-    e.broken = broken || doubt;
-    if (e.broken) stats.losses++;
-    stats.events++;
-    stats.merged += (e.k ?? 1) - 1;
-    return true;
-  }
-
-  /** Whether the connection is to be given up for the sake of what is missing behind `last`. */
-  #heal(link: Link, topic: string, last: number | undefined): boolean {
-    const { book } = this;
-    if (!link.epoch || !last || now() - this.#healed < healAgain || !link.book.rewind(topic, last)) return false;
-    if (book !== link.book) book.rewind(topic, last);
-    this.#healed = now();
-    this.stats.resnapshots++;
-    return true;
-  }
-
-  #deliver(events: MarketEvent[]): void {
-    const batches = new Map<Sub, MarketEvent[]>();
-    for (const e of events) {
-      for (const key of [e.T + e.S, `${e.T}*`]) {
-        for (const sub of this.#routes.get(key) ?? []) {
-          const batch = batches.get(sub) ?? [];
-          if (batch.at(-1) !== e) batch.push(e);
-          batches.set(sub, batch);
-        }
-      }
-    }
-    for (const [sub, batch] of batches) sub.emit(batch);
   }
 }

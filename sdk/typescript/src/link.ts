@@ -1,47 +1,17 @@
 import { Book } from "./book.ts";
-import { type Channel, channels, letters } from "./codes.ts";
+import { channels, letters } from "./codes.ts";
 import type { Core } from "./core.ts";
 import { ClientError } from "./errors.ts";
-import { count, maxMessage, type Receiver, serverSentEvents, str, type Transport, webSocket } from "./transport.ts";
-import type { Feed, MarketEvent, Rejection } from "./types.ts";
+import { maxMessage, type Receiver, serverSentEvents, type Transport, webSocket } from "./transport.ts";
+import type { Feed, Gap, MarketEvent, Rejection } from "./types.ts";
+import { byChannel, channelOf, count, isEvent, type Json, now, str, topicOf } from "./wire.ts";
 
-type Json = Record<string, unknown>;
 type Timer = ReturnType<typeof setTimeout>;
 
+const connectTimeout = 10_000; // up to the gateway's greeting
 const commandRoom = 300; // what a command needs beside its topics, at most
 const sessionBeat = 15_000; // the gateway's own heartbeat, which a session has until a command asks for another
 const renewAgain = 10_000; // before a new token is asked for again, while the present one is still good
-
-export const now = (): number => performance.now();
-export const topicOf = (channel: Channel, symbol: string): string => letters[channels.indexOf(channel)] + symbol;
-export const channelOf = (topic: string): Channel => channels[letters.indexOf(topic[0] as string)] as Channel;
-
-const numbers: Record<string, string[]> = { t: ["p", "s"], q: ["bp", "bs", "ap", "as"], s: [] };
-const bar = [..."ohlcvn", "vw"];
-
-/** Whether a data message has what each of its kind has. */
-function isEvent(m: Json): boolean {
-  const { T, S, t, q, pq, k = 1, snap = false } = m;
-  return !!(
-    str(S) &&
-    str(S).length <= 32 &&
-    str(t) &&
-    count(q) &&
-    (pq === 0 || count(pq)) &&
-    count(k) &&
-    typeof snap === "boolean" &&
-    (numbers[T as string] ?? bar).every((key) => Number.isFinite(m[key]))
-  );
-}
-
-function byChannel(topics: string[]): Record<string, string[]> {
-  const out: Record<string, string[]> = {};
-  for (const topic of topics) {
-    out[channelOf(topic)] ??= [];
-    out[channelOf(topic)]?.push(topic.slice(1));
-  }
-  return out;
-}
 
 /** One connection. Two of them live side by side while the client moves. */
 export class Link implements Receiver {
@@ -66,8 +36,7 @@ export class Link implements Receiver {
   #turn: Timer | undefined;
   #bytes = 16_384; // of one command, at most
   #rate = 10; // commands a second
-  #tokens = 10;
-  #filled = now();
+  #left = 10; // that may be sent before the next second
   #queue: string[] = [];
   #pending = new Map<unknown, { topics: string[]; subscribe: boolean }>();
   #lastId = 0;
@@ -85,7 +54,7 @@ export class Link implements Receiver {
 
   /** Makes the connection. */
   start(): void {
-    this.#watch(this.core.set.connectTimeoutMs);
+    this.#watch(connectTimeout);
     this.#connect().catch((why: unknown) => this.fail(new ClientError("no connection", "backoff", 0, 0, 0, why)));
   }
 
@@ -96,10 +65,7 @@ export class Link implements Receiver {
     if (this.over) return;
     const url = this.#address();
     if (this.sse) {
-      const headers: Record<string, string> = { Accept: "text/event-stream" };
-      if (token) headers.Authorization = `Bearer ${token}`;
-      if (key) Object.assign(headers, { "APCA-API-KEY-ID": key, "APCA-API-SECRET-KEY": secret });
-      this.#wire = serverSentEvents(sse as typeof fetch, url, headers, this);
+      this.#wire = serverSentEvents(sse as typeof fetch, url, token, this);
       return;
     }
     const protocols = ["lzstock.v1.json"];
@@ -170,8 +136,8 @@ export class Link implements Receiver {
     if (this.over) return;
     const { core } = this;
     this.#heard = now();
-    core.stats.frames++;
-    core.stats.bytes += data.length;
+    core.counts.frames++;
+    core.counts.bytes += data.length;
     const events: MarketEvent[] = [];
     try {
       if (data.length > maxMessage) throw 0;
@@ -226,7 +192,7 @@ export class Link implements Receiver {
           this.#setEpoch(count(m.epoch));
           core.ledger.epoch ||= this.epoch;
         }
-        if (m.state === "live" || m.state === "stale" || m.state === "down") this.feed = m as unknown as Feed;
+        if (/^(live|stale|down)$/.test(str(m.state))) this.feed = m as unknown as Feed;
         break;
       case "gap":
         this.#gap(m);
@@ -252,7 +218,7 @@ export class Link implements Receiver {
     const { message_bytes, commands_per_s } = Object(m.limits);
     if (count(m.epoch)) this.#setEpoch(count(m.epoch));
     this.#bytes = Math.max(count(message_bytes) || this.#bytes, 1024);
-    this.#rate = Math.min(count(commands_per_s) || this.#rate, 10);
+    this.#rate = this.#left = Math.min(count(commands_per_s) || this.#rate, 10);
     if (this.#auth) this.#write({ action: "auth", ...this.#auth });
     else this.#begin();
   }
@@ -275,7 +241,7 @@ export class Link implements Receiver {
 
   /** Subscribes by plan: topics by where they are resumed, 0 for anew. */
   ask(plan: Map<number, string[]>, { epoch }: Book): void {
-    for (const [at, topics] of [...plan].sort(([a], [b]) => b - a)) {
+    for (const [at, topics] of plan) {
       if (at && !this.epoch) this.#setEpoch(epoch);
       this.command("subscribe", topics, at && { since: `${epoch}-${at}` }, at);
     }
@@ -325,13 +291,14 @@ export class Link implements Receiver {
 
   /** Sends what waits, as fast as the gateway takes commands. */
   #drain(): void {
-    const rate = this.#rate;
-    this.#tokens = Math.min(rate, this.#tokens + ((now() - this.#filled) / 1000) * rate);
-    this.#filled = now();
-    for (; this.#queue.length && this.#tokens >= 1; this.#tokens--) this.#write(this.#queue.shift());
-    clearTimeout(this.#turn);
-    if (this.busy) this.#turn = setTimeout(() => this.#drain(), 1000 / rate);
-    else this.core.sync();
+    for (; this.busy && this.#left; this.#left--) this.#write(this.#queue.shift());
+    if (!this.busy) this.core.sync();
+    else
+      this.#turn ??= setTimeout(() => {
+        this.#turn = undefined;
+        this.#left = this.#rate;
+        this.#drain();
+      }, 1000);
   }
 
   #write(command: unknown): void {
@@ -411,7 +378,7 @@ export class Link implements Receiver {
       ledger.suspect(book.tracks.keys());
     }
     book.lose();
-    core.lost({ reason: reason === "epoch" ? reason : "expired", from: str(from), to: str(to) });
+    core.lost({ reason: str(reason) as Gap["reason"], from: str(from), to: str(to) });
   }
 
   /** Sends a newer token before the present one expires. */

@@ -7,7 +7,7 @@ export interface Options {
   url?: string | URL | readonly (string | URL)[];
   /** A JSON Web Token, or what fetches one: asked anew for each connection, and before one expires. */
   token?: string | (() => string | Promise<string>);
-  /** An API key and its secret, in place of a token. Not for pages that others see. */
+  /** An API key and its secret, in place of a token, by WebSocket only. Not for pages that others see. */
   key?: string;
   secret?: string;
   /** A session from `POST /v1/sessions`, which needs no credentials. */
@@ -27,8 +27,6 @@ export interface Options {
   /** The first limit of the random wait between attempts, default 500, and the last, default 30000. */
   minBackoffMs?: number;
   maxBackoffMs?: number;
-  /** Up to the gateway's greeting, default 10000. */
-  connectTimeoutMs?: number;
   /** In place of the global one, such as that of the package ws in Node 20. */
   WebSocket?: unknown;
   /** In place of the global one. */
@@ -51,7 +49,6 @@ export interface Settings {
   sse: typeof globalThis.fetch | undefined;
   minBackoffMs: number;
   maxBackoffMs: number;
-  connectTimeoutMs: number;
 }
 
 export const wrong = (name: string, is: unknown, want: string): never => {
@@ -74,12 +71,12 @@ function endpoint(address: string | URL, sessionId: string | undefined): URL {
   } catch {
     // it is told below
   }
-  if (!u || !/^(http|ws)s?:$/.test(u.protocol)) return wrong("url", address, "http, https, ws or wss");
-  for (const key of u.searchParams.keys())
-    if (key !== "session_id") wrong("url", address, "no parameters: use subscribe");
+  if (!u || !/^(http|ws)s?:$/.test(u.protocol) || !/^(\?session_id=[^&]+)?$/.test(u.search)) {
+    return wrong("url", address, "http(s)://… or ws(s)://… without parameters");
+  }
   u.hash = "";
   u.protocol = u.protocol.replace("http", "ws");
-  u.pathname = `${u.pathname.replace(/\/(v1\/(stream|events)\/?)?$/, "")}/v1/stream`;
+  u.pathname = `${u.pathname.replace(/\/(v1\/stream)?$/, "")}/v1/stream`;
   if (sessionId) u.searchParams.set("session_id", sessionId);
   return u;
 }
@@ -98,10 +95,10 @@ export function settle(o: Options): Settings {
   }
   oneOf("transport", transport, "auto", "websocket", "sse");
   const list = [o.url ?? location?.origin ?? ""].flat() as (string | URL)[];
-  if (!list.length) wrong("url", "empty", "at least one");
+  if (!list.length) list.push("");
   const urls = list.map((u) => endpoint(u, sessionId));
   const webSocket = transport === "sse" ? undefined : ((o.WebSocket ?? WebSocket) as WebSocketConstructor | undefined);
-  const sse = transport === "websocket" ? undefined : (o.fetch ?? fetch?.bind(globalThis));
+  const sse = transport === "websocket" || key ? undefined : (o.fetch ?? fetch?.bind(globalThis));
   if (!webSocket && !sse) wrong("WebSocket", "missing", "a constructor");
   return {
     urls,
@@ -122,6 +119,5 @@ export function settle(o: Options): Settings {
     sse,
     minBackoffMs: between("minBackoffMs", minBackoffMs, 1, 3_600_000),
     maxBackoffMs: between("maxBackoffMs", o.maxBackoffMs ?? Math.max(minBackoffMs, 30_000), minBackoffMs, 3_600_000),
-    connectTimeoutMs: between("connectTimeoutMs", o.connectTimeoutMs ?? 10_000, 1, 600_000),
   };
 }

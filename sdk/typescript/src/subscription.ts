@@ -1,9 +1,10 @@
 import { channels } from "./codes.ts";
 import type { Core } from "./core.ts";
 import { conflate } from "./ledger.ts";
-import { topicOf } from "./link.ts";
+
 import { between, oneOf, wrong } from "./options.ts";
 import type { MarketEvent, Topics } from "./types.ts";
+import { topicOf } from "./wire.ts";
 
 export type Listener = (events: MarketEvent[]) => void;
 
@@ -98,10 +99,10 @@ export class Sub implements Subscription {
     const push: Queue = (events) => {
       waiting = waiting.concat(events);
       if (waiting.length > limit && conflates) waiting = conflate(waiting);
-      core.stats.dropped += waiting.splice(0, waiting.length - limit).length;
+      core.counts.dropped += waiting.splice(0, waiting.length - limit).length;
       wake();
     };
-    if (!this.#over) push(core.current(this.#keys));
+    if (!this.#over) push(core.ledger.current(this.#keys));
     this.#queues.add(push);
     try {
       for (;;) {
@@ -122,4 +123,19 @@ export class Sub implements Subscription {
   [Symbol.asyncIterator](): AsyncGenerator<MarketEvent, void, void> {
     return this.events();
   }
+}
+
+/** Hands out events to whoever wants them, each a list of its own. */
+export function deliver(routes: Map<string, Set<Sub>>, events: MarketEvent[]): void {
+  const batches = new Map<Sub, MarketEvent[]>();
+  for (const e of events) {
+    for (const key of [e.T + e.S, `${e.T}*`]) {
+      for (const sub of routes.get(key) ?? []) {
+        const batch = batches.get(sub) ?? [];
+        if (batch.at(-1) !== e) batch.push(e);
+        batches.set(sub, batch);
+      }
+    }
+  }
+  for (const [sub, batch] of batches) sub.emit(batch);
 }

@@ -1,5 +1,6 @@
 import { adviceFor } from "./codes.ts";
 import { ClientError } from "./errors.ts";
+import { count, str } from "./wire.ts";
 
 /** What a transport tells its connection. Nothing comes after `fail`, nor after the transport was closed. */
 export interface Receiver {
@@ -34,9 +35,6 @@ export type WebSocketConstructor = new (url: string, protocols?: string[]) => We
 /** The longest that a gateway may ask to wait. */
 export const longest = 300_000;
 
-export const str = (x: unknown): string => (typeof x === "string" ? x : "");
-export const count = (x: unknown): number => (Number.isSafeInteger(x) && (x as number) > 0 ? (x as number) : 0);
-
 function closed(close?: unknown, reason?: unknown, after?: unknown): ClientError {
   const code = count(close) || 1006;
   return new ClientError(str(reason) || "connection lost", adviceFor(code), 0, code, Math.min(count(after), longest));
@@ -64,16 +62,12 @@ export function webSocket(make: WebSocketConstructor, url: URL, protocols: strin
  * Server-sent events by fetch, and not EventSource: that one can send no token,
  * tells no status, connects again as it likes, and Node has none.
  */
-export function serverSentEvents(
-  fetcher: typeof fetch,
-  url: URL,
-  headers: Record<string, string>,
-  to: Receiver,
-): Transport {
+export function serverSentEvents(fetcher: typeof fetch, url: URL, token: string, to: Receiver): Transport {
   const stop = new AbortController();
   const { signal } = stop;
   const run = async () => {
-    const answer = await fetcher(url.href, { headers, signal, cache: "no-store" });
+    const headers = token ? { Authorization: `Bearer ${token}` } : {};
+    const answer = await fetcher(url.href, { headers, signal });
     const type = answer.headers.get("content-type") ?? "";
     if (!answer.ok || !answer.body || !type.includes("event-stream")) throw await refusal(answer);
     to.open();

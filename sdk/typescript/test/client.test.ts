@@ -142,8 +142,8 @@ describe("connecting", () => {
   it.each([
     [{ url: "ftp://x" }, "url is ftp://x"],
     [{ url: "nonsense" }, "url is nonsense"],
-    [{ url: [] }, "url is empty"],
-    [{ url: "http://x/v1/stream?trades=A" }, "no parameters"],
+    [{ url: [] }, "url is :"],
+    [{ url: "http://x/v1/stream?trades=A" }, "without parameters"],
     [{ url: undefined }, "url"],
     [{ key: "a" }, "authentication"],
     [{ token: "a", key: "b", secret: "c" }, "authentication"],
@@ -512,7 +512,7 @@ describe("animation frames", () => {
 });
 
 it("reads times", () => {
-  expect(parseTime("2021-02-22T15:51:45.335689322Z")).toBeCloseTo(Date.UTC(2021, 1, 22, 15, 51, 45) + 335.689322, 3);
+  expect(parseTime("2021-02-22T15:51:45.335689322Z")).toBe(Date.UTC(2021, 1, 22, 15, 51, 45, 335));
   expect(parseTime("2021-02-22T19:15:00Z")).toBe(Date.UTC(2021, 1, 22, 19, 15));
   expect(parseTime("nonsense")).toBeNaN();
 });

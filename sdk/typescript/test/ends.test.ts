@@ -363,8 +363,8 @@ describe("losses", () => {
     await pass(2);
     expect(net.sockets).toHaveLength(2);
     expect(net.last.commands("subscribe")).toMatchObject([
-      { trades: ["B"], since: "7-4" },
       { trades: ["A"], since: "7-3" },
+      { trades: ["B"], since: "7-4" },
     ]);
     expect(brief(got).filter((e) => e.startsWith("tA"))).toEqual(["tA3*", "tA4", "tA5", "tA6", "tA7", "tA8", "tA9"]);
     expect(c.stats).toMatchObject({ resnapshots: 1, losses: 0, gaps: 0 });
