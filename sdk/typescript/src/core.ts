@@ -25,6 +25,7 @@ export class Core {
   subs = new Set<Sub>();
   refused = new Set<string>();
   unopened = 0; // attempts in a row that never opened
+  wsWorks = false; // a WebSocket was open once
   state: State = "connecting";
   feed: Feed | undefined;
   reason: ClientError | undefined; // why it has ended for good
@@ -53,7 +54,6 @@ export class Core {
   #failures = 0; // attempts in a row that failed, or ended soon
   #refusals = 0; // endpoints in a row that refuse for good
   #renewed = false; // a new token was fetched since the last one was good
-  #wsWorks = false;
   #moving = ""; // why a move is under way; "transport": to see whether WebSockets work after all
   #again = false; // there was a connection
   #downAt = 0;
@@ -62,7 +62,7 @@ export class Core {
   #idle = false; // an attempt waits for the first subscription
   #ended = false;
 
-  readonly set: Settings;
+  declare readonly set: Settings;
 
   constructor(options: Options = {}) {
     const set = settle(options);
@@ -99,7 +99,7 @@ export class Core {
   /** Calls a user's function; what it throws is reported, and breaks nothing. */
   call<E>(fn: (e: E) => unknown, e: E, last?: boolean): void {
     const report = (error: unknown) => {
-      if (!last && this.#handlers.get("error")?.size) this.complain(error);
+      if (!last && this.#handlers.get("error")?.size) this.tell("error", error as Error);
       else (globalThis.reportError ?? console.error)(error);
     };
     try {
@@ -107,10 +107,6 @@ export class Core {
     } catch (error) {
       report(error);
     }
-  }
-
-  complain(error: unknown): void {
-    this.tell("error", error instanceof Error ? error : new Error(String(error)));
   }
 
   /** Follows what has changed: the connection in use, and the state. */
@@ -160,21 +156,16 @@ export class Core {
       const { urls, webSocket, sse } = this.set;
       // In turns where none was ever open: a gateway that is down looks like one that is blocked.
       const turn = this.unopened > 1 && this.unopened % 2 === 0 && this.#moving !== "transport";
-      const useSSE = !webSocket || (!!sse && !this.#wsWorks && turn);
-      if (useSSE && !this.set.session && !this.wanted().length) {
+      const useSSE = !webSocket || (!!sse && !this.wsWorks && turn);
+      const url = urls[this.#endpoint % urls.length] as URL;
+      if (useSSE && !url.search && !this.wanted().length) {
         this.#idle = true; // there is nothing that could be asked for
         return;
       }
-      this.next = new Link(this, urls[this.#endpoint % urls.length] as URL, useSSE);
+      this.next = new Link(this, url, useSSE);
       this.update();
       this.next?.start();
     }, wait);
-  }
-
-  /** The transport of a connection is open. */
-  opened({ sse }: Link): void {
-    this.unopened = sse ? 2 : 0;
-    this.#wsWorks ||= !sse;
   }
 
   #use(link: Link): void {
@@ -196,7 +187,7 @@ export class Core {
     }
     this.#sync(book);
     // The gateway can be reached: once more, do WebSockets?
-    if (link.sse && this.set.webSocket && !this.#wsWorks && !old) this.move("transport", 1000);
+    if (link.sse && this.set.webSocket && !this.wsWorks && !old) this.move("transport", 1000);
   }
 
   /** A connection has ended by itself. */
@@ -206,7 +197,7 @@ export class Core {
       this.next = undefined;
       if (!link.opened) this.unopened++;
       if (cur && this.#moving === "transport") return; // WebSockets do not work, and this one does
-    } else if (link === cur) {
+    } else {
       this.cur = undefined;
       this.#moving = "";
       this.#downAt = now();
@@ -218,7 +209,7 @@ export class Core {
         this.update(why); // it is on its way, and decides
         return;
       }
-    } else return;
+    }
     if (why.retry !== "now" || why.close === 4200) this.#endpoint++;
     if (!this.#final(link, why)) {
       const wait = why.afterMs + (why.retry === "now" && !this.#failures ? 0 : this.#jitter());
@@ -257,9 +248,10 @@ export class Core {
     if (!notice || this.#busy) return;
     cur.notice = undefined;
     const settled = now() - cur.began >= stable;
-    if (str(notice.reason) === "drain") this.#endpoint++;
+    const reason = str(notice.reason);
+    if (reason === "drain") this.#endpoint++;
     // Who is sent away at once goes on slowly.
-    this.move(str(notice.reason), Math.min(count(notice.delay_ms), 60_000) + (settled ? 0 : this.#jitter()));
+    this.move(reason, Math.min(count(notice.delay_ms), 60_000) + (settled ? 0 : this.#jitter()));
     this.#failures = settled ? 0 : this.#failures + 1;
   }
 

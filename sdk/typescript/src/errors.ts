@@ -5,19 +5,16 @@ export type Retry = "never" | "backoff" | "now";
 export class ClientError extends Error {
   override readonly name = "ClientError";
   /** What the client does, or would have to do. */
-  readonly retry: Retry;
+  declare readonly retry: Retry;
   /** The protocol's error code, or the HTTP status of a refusal; 0 where there is none. */
-  readonly code: number;
+  declare readonly code: number;
   /** The code of the close frame; 0 where there was none. */
-  readonly close: number;
+  declare readonly close: number;
   /** The gateway asked not to come back earlier. */
-  readonly afterMs: number;
+  declare readonly afterMs: number;
 
   constructor(message: string, retry: Retry, code = 0, close = 0, afterMs = 0, cause?: unknown) {
     super(message, { cause });
-    this.retry = retry;
-    this.code = code;
-    this.close = close;
-    this.afterMs = afterMs;
+    Object.assign(this, { retry, code, close, afterMs });
   }
 }

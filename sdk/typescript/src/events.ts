@@ -13,7 +13,7 @@ export interface ClientEvents {
   throttle: { on: boolean };
   /** The gateway refuses some of what was subscribed to. */
   rejected: Rejection[];
-  /** Something went wrong that ends nothing: a listener threw, a command was refused. */
+  /** Something went wrong that ends nothing: a command was refused, or a listener threw (this, whatever it is). */
   error: Error;
   /**
    * Another connection has taken the place of the last one. `moved`: before that one

@@ -51,7 +51,7 @@ export function admit(core: Core, link: Link, e: MarketEvent): boolean | undefin
   const { chain, epoch, book } = link;
   const { last, doubt } = ledger;
   const topic = e.T + e.S;
-  if (!book.of(topic) && !core.set.session) return false; // nobody has asked for it, or nobody does any more
+  if (!book.of(topic) && !link.url.search) return false; // nobody has asked for it, or nobody does any more
   if (epoch !== ledger.epoch) {
     if (next !== link && next?.began) return false; // that one is in another epoch already
     ledger.restart(epoch);

@@ -42,14 +42,12 @@ export class Link implements Receiver {
   #lastId = 0;
   #refused: ClientError | undefined; // the last in-band error that no command caused
 
-  readonly core: Core;
-  readonly url: URL;
-  readonly sse: boolean;
+  declare readonly core: Core;
+  declare readonly url: URL;
+  declare readonly sse: boolean;
 
   constructor(core: Core, url: URL, sse: boolean) {
-    this.core = core;
-    this.url = url;
-    this.sse = sse;
+    Object.assign(this, { core, url, sse });
   }
 
   /** Makes the connection. */
@@ -127,9 +125,11 @@ export class Link implements Receiver {
   }
 
   open(): void {
+    const { core, sse } = this;
     this.opened = true;
-    this.core.opened(this);
-    if (this.sse) this.#begin();
+    core.unopened = sse ? 2 : 0;
+    core.wsWorks ||= !sse;
+    if (sse) this.#begin();
   }
 
   text(data: string): void {
@@ -170,8 +170,7 @@ export class Link implements Receiver {
   }
 
   get #patience(): number {
-    const { session, heartbeatMs } = this.core.set;
-    return 2 * Math.max(session ? sessionBeat : 0, heartbeatMs);
+    return 2 * Math.max(this.url.search ? sessionBeat : 0, this.core.set.heartbeatMs);
   }
 
   #news(m: Json): void {
@@ -316,7 +315,7 @@ export class Link implements Receiver {
     this.#reject(Array.isArray(rejected) ? rejected : []);
     if (!this.#pending.delete(id)) return;
     if (refused) {
-      core.complain(refused);
+      core.tell("error", refused);
       if (subscribe)
         this.#reject(
           topics.map((t) => ({

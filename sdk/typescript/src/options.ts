@@ -20,7 +20,7 @@ export interface Options {
   heartbeatMs?: number;
   /** Deliver with each message (default), or once per animation frame; in a hidden tab, each 250 ms at most. */
   flush?: "message" | "frame";
-  /** Disconnect while the page is hidden, after so many milliseconds; `true` is 10000. Default: never. */
+  /** Disconnect while the page is hidden, after so many milliseconds; `true` is 10000. Default: never, as is `false` or 0. */
   pauseWhenHidden?: boolean | number;
   /** Default `auto`: WebSocket, and server-sent events where WebSockets never open. */
   transport?: "auto" | "websocket" | "sse";
@@ -36,7 +36,6 @@ export interface Options {
 /** Options, checked and completed. */
 export interface Settings {
   urls: URL[];
-  session: boolean;
   token: Options["token"];
   key: string | undefined;
   secret: string | undefined;
@@ -96,25 +95,18 @@ export function settle(o: Options): Settings {
   oneOf("transport", transport, "auto", "websocket", "sse");
   const list = [o.url ?? location?.origin ?? ""].flat() as (string | URL)[];
   if (!list.length) list.push("");
-  const urls = list.map((u) => endpoint(u, sessionId));
   const webSocket = transport === "sse" ? undefined : ((o.WebSocket ?? WebSocket) as WebSocketConstructor | undefined);
   const sse = transport === "websocket" || key ? undefined : (o.fetch ?? fetch?.bind(globalThis));
   if (!webSocket && !sse) wrong("WebSocket", "missing", "a constructor");
   return {
-    urls,
-    session: urls.some((u) => u.search),
+    urls: list.map((u) => endpoint(u, sessionId)),
     token,
     key,
     secret,
     ...delivering(o.delivery ?? "adaptive", o.intervalMs ?? 0),
     heartbeatMs: between("heartbeatMs", o.heartbeatMs ?? 5000, 1000, 60_000),
     gathers: oneOf("flush", o.flush ?? "message", "message", "frame") === "frame",
-    pauseMs:
-      hidden === true
-        ? 10_000
-        : hidden === undefined || hidden === false
-          ? -1
-          : between("pauseWhenHidden", hidden, 0, 2 ** 31 - 1),
+    pauseMs: between("pauseWhenHidden", hidden === true ? 10_000 : hidden || -1, -1, 2 ** 31 - 1),
     webSocket,
     sse,
     minBackoffMs: between("minBackoffMs", minBackoffMs, 1, 3_600_000),

@@ -1,10 +1,10 @@
-import { channels } from "./codes.ts";
+import { type Channel, channels } from "./codes.ts";
 import type { Core } from "./core.ts";
 import { conflate } from "./ledger.ts";
 
 import { between, oneOf, wrong } from "./options.ts";
 import type { MarketEvent, Topics } from "./types.ts";
-import { topicOf } from "./wire.ts";
+import { str, topicOf } from "./wire.ts";
 
 export type Listener = (events: MarketEvent[]) => void;
 
@@ -41,22 +41,20 @@ export class Sub implements Subscription {
   #error: Error | undefined;
   #queues = new Set<Queue>(); // of its iterators
 
-  readonly core: Core;
-  readonly listener: Listener | undefined;
+  declare readonly core: Core;
+  declare readonly listener: Listener | undefined;
 
   constructor(core: Core, topics: Topics, listener: Listener | undefined) {
-    this.core = core;
-    this.listener = listener;
+    Object.assign(this, { core, listener });
     this.update(topics);
   }
 
   update(topics: Topics): void {
     const keys = new Set<string>();
     for (const [name, symbols] of Object.entries(topics)) {
-      const channel = channels.find((c) => c === name) ?? wrong("channel", name, channels.join(", "));
+      const channel = oneOf("channel", name as Channel, ...channels);
       for (const s of symbols ?? []) {
-        if (typeof s !== "string" || !s || s.length > 32 || s.includes(","))
-          wrong(`symbol of ${name}`, s, "1 to 32 characters");
+        if (!/^[^,]{1,32}$/.test(str(s))) wrong(`symbol of ${name}`, s, "1 to 32 characters");
         keys.add(topicOf(channel, s));
       }
     }

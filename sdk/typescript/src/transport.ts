@@ -73,25 +73,18 @@ export function serverSentEvents(fetcher: typeof fetch, url: URL, token: string,
     to.open();
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     let rest = "";
-    let data = "";
-    let event = "";
     for (;;) {
       const { value, done } = await reader.read();
-      if (done || rest.length + data.length > maxMessage) throw closed();
-      const lines = (rest + value).split(/\r\n|\n|\r(?!$)/);
-      rest = lines.pop() as string;
-      for (const line of lines) {
-        const [field, text = ""] = line.split(/: ?(.*)/s);
-        if (field === "data") data += (data && "\n") + text;
-        else if (field === "event") event = text;
-        else if (!line) {
-          if (event === "close") {
-            const { code, reason, retry_ms } = JSON.parse(data);
-            throw closed(code, reason, retry_ms);
-          }
-          if (data) to.text(data);
-          data = event = "";
+      if (done || rest.length > maxMessage) throw closed();
+      const blocks = (rest + value).split(/\r?\n\r?\n/);
+      rest = blocks.pop() as string;
+      for (const block of blocks) {
+        const data = [...block.matchAll(/^data: ?([^\n]*)/gm)].map((m) => m[1]).join("\n");
+        if (/^event: ?close/m.test(block)) {
+          const { code, reason, retry_ms } = JSON.parse(data);
+          throw closed(code, reason, retry_ms);
         }
+        if (data) to.text(data);
       }
     }
   };

@@ -156,7 +156,7 @@ describe("connecting", () => {
     [{ transport: "pigeon" }, "transport is pigeon"],
     [{ minBackoffMs: 0 }, "minBackoffMs is 0"],
     [{ maxBackoffMs: 10 }, "maxBackoffMs is 10"],
-    [{ pauseWhenHidden: -1 }, "pauseWhenHidden is -1"],
+    [{ pauseWhenHidden: -5 }, "pauseWhenHidden is -5"],
     [{ WebSocket: undefined, transport: "websocket" }, "WebSocket"],
   ])("refuses the options %j", (options, message) => {
     const given = { url: "http://x", WebSocket: class {}, transport: "websocket", ...options } as Options;
