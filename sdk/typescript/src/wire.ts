@@ -23,6 +23,7 @@ export function isEvent(m: Json): boolean {
     (pq === 0 || count(pq)) &&
     count(k) &&
     typeof snap === "boolean" &&
+    (T !== "s" || str(m.sc)) &&
     (numbers[T as string] ?? bar).every((key) => Number.isFinite(m[key]))
   );
 }

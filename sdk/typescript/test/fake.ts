@@ -127,6 +127,20 @@ export const quote = (S: string, q: number, pq: number, more: object = {}) => ({
   ...more,
 });
 
+export const status = (S: string, q: number, pq: number, more: object = {}) => ({
+  T: "s",
+  S,
+  sc: "H",
+  sm: "Trading Halt",
+  rc: "T12",
+  rm: "",
+  t: "2026-01-05T15:00:00Z",
+  z: "C",
+  q,
+  pq,
+  ...more,
+});
+
 /** Positions and topics, which is mostly what matters. */
 export const brief = (events: MarketEvent[]) =>
   events.map((e) => `${e.T}${e.S}${e.q}${e.snap ? "*" : ""}${e.broken ? "!" : ""}`);

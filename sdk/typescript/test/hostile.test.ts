@@ -3,7 +3,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Client, type MarketEvent } from "../src/index.ts";
-import { fakeTime, Net, pass, quote, type Socket, trade } from "./fake.ts";
+import { fakeTime, Net, pass, quote, type Socket, status, trade } from "./fake.ts";
 
 const context = fakeTime();
 const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31);
@@ -94,6 +94,10 @@ const nonsense: [string, unknown[]][] = [
       { t: null },
       { p: undefined },
     ].map((x) => JSON.stringify([trade("A", 5, 0, x)])),
+  ],
+  [
+    "statuses without a code",
+    [{ sc: 5 }, { sc: "" }, { sc: null }, { sc: undefined }].map((x) => JSON.stringify([status("A", 5, 0, x)])),
   ],
   [
     "numbers that are none",

@@ -9,8 +9,10 @@ const root = resolve(import.meta.dirname, "../../..");
 
 export const hasGo = spawnSync("go", ["version"]).status === 0;
 
-/** Builds lzstock into a folder that `remove` takes away. */
+/** Builds lzstock into a folder that `remove` takes away, unless BINARY is one. */
 export function build(): { binary: string; remove: () => void } {
+  const given = process.env.BINARY;
+  if (given) return { binary: given, remove: () => {} };
   const dir = mkdtempSync(join(tmpdir(), "lzstock-sdk-"));
   const binary = join(dir, "lzstock");
   const { status, stderr } = spawnSync("go", ["build", "-o", binary, "./cmd/lzstock"], { cwd: root, encoding: "utf8" });

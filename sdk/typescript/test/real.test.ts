@@ -5,7 +5,14 @@ import { WebSocket } from "ws";
 import { Client, type ClientEvents, type MarketEvent, type Options, type Topics } from "../src/index.ts";
 import { build, freePort, hasGo, Process, until } from "./processes.ts";
 
-const topics: Topics = { trades: ["*"], quotes: ["AAPL", "MSFT", "NVDA"], bars: ["*"], dailyBars: ["AAPL"] };
+const topics: Topics = {
+  trades: ["*"],
+  quotes: ["AAPL", "MSFT", "NVDA"],
+  bars: ["*"],
+  dailyBars: ["AAPL"],
+  statuses: ["*"],
+};
+if (!hasGo) console.warn("there is no Go: the client is NOT tested against the real gateway");
 
 /** A client that keeps what it got. */
 class Watcher {
@@ -195,6 +202,27 @@ describe.skipIf(!hasGo)("the real gateway", () => {
       break;
     }
     client.close();
+  });
+
+  it("falls back to server-sent events, and sees the same", async (context) => {
+    const probe = await fetch(`${quiet}/v1/events?trades=AAPL`);
+    await probe.body?.cancel();
+    if (probe.status === 404) context.skip("this gateway has no server-sent events");
+    const disturb = async (w: Watcher) => {
+      expect(w.client.stats.transport).toBe("sse");
+      for (let i = 1; i <= 2; i++) {
+        w.client.cut();
+        await until("it is back", () => w.client.stats.reconnects === i);
+      }
+      // More subscriptions are another request, and no gap.
+      const more: MarketEvent[] = [];
+      const sub = w.client.subscribe({ quotes: ["AMZN"] }, (list) => more.push(...list));
+      await until("its current value", () => more.length > 0);
+      expect(more[0]).toMatchObject({ T: "q", S: "AMZN", snap: true });
+      sub.close();
+      await until("without it again", () => w.client.stats.moves >= 2);
+    };
+    await compare([quiet], disturb, { transport: "sse" });
   });
 
   it("uses a session that somebody else has made", async () => {
