@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/lzstock/lzstock/internal/wire"
@@ -68,15 +69,15 @@ func spans() []span {
 func codes() string {
 	var b strings.Builder
 	var names, reasons, feed, gaps, codes, closes []string
-	letters := ""
+	var letters strings.Builder
 	for _, c := range market.Channels() {
 		names = append(names, quote(c.String()))
-		letters += wire.Letter(c)
+		letters.WriteString(wire.Letter(c))
 	}
 	for _, e := range endings() {
 		reasons = append(reasons, quote(e.reason))
 		if e.close != 0 {
-			closes = append(closes, fmt.Sprint(e.close))
+			closes = append(closes, strconv.Itoa(int(e.close)))
 		}
 	}
 	for _, r := range market.FeedReasons() {
@@ -86,11 +87,11 @@ func codes() string {
 		gaps = append(gaps, quote(r.String()))
 	}
 	for _, c := range wire.Codes() {
-		codes = append(codes, fmt.Sprint(int(c)))
+		codes = append(codes, strconv.Itoa(int(c)))
 	}
 	fmt.Fprintf(&b, "/** The channels, in the protocol's order. */\nexport const channels = [%s] as const;\n\n", strings.Join(names, ", "))
 	b.WriteString("/** What a client can subscribe to. */\nexport type Channel = (typeof channels)[number];\n\n")
-	fmt.Fprintf(&b, "/** The `T` of each channel's messages, in the order of `channels`. */\nexport const letters = %s;\n\n", quote(letters))
+	fmt.Fprintf(&b, "/** The `T` of each channel's messages, in the order of `channels`. */\nexport const letters = %s;\n\n", quote(letters.String()))
 	union(&b, "Numbers of in-band errors.", "ErrorCode", codes)
 	union(&b, "Codes of close frames that a gateway sends.", "CloseCode", closes)
 	union(&b, "Why a gateway ends a connection: the label in its logs and metrics.", "EndReason", reasons)

@@ -1,5 +1,9 @@
 // Against the real binary: a market, and two gateways of its own that can be
 // killed and drained. A second client, which nobody disturbs, has what is right.
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import { Client, type ClientEvents, type MarketEvent, type Options, type Topics } from "../src/index.ts";
@@ -223,6 +227,43 @@ describe.skipIf(!hasGo)("the real gateway", () => {
       await until("without it again", () => w.client.stats.moves >= 2);
     };
     await compare([quiet], disturb, { transport: "sse" });
+  });
+
+  it("says who it is with a token, renews it in time, and learns why a wrong one is refused", async () => {
+    const dir = mkdtempSync(join(tmpdir(), "lzstock-sdk-"));
+    const secret = join(dir, "secret");
+    writeFileSync(secret, "5".repeat(64));
+    const token = (...more: string[]) =>
+      execFileSync(binary, ["token", "--secret-file", secret, "--user", "alice", ...more], { encoding: "utf8" }).trim();
+    const port = await freePort();
+    await gateway(port, "--auth", "jwt", "--jwt-secret-file", secret);
+    const url = `http://127.0.0.1:${port}`;
+
+    let asked = 0;
+    const w = new Watcher({
+      url,
+      token: async () => {
+        asked++;
+        return token("--expires", asked === 1 ? "31s" : "1h"); // the gateway grants 30 s, and tells a minute before
+      },
+    });
+    await until("prices", () => w.events.length > 10);
+    await until("it renews", () => asked === 2);
+    const n = w.events.length;
+    await until("it goes on", () => w.events.length > n + 100);
+    expect(w.client.stats.reconnects).toBe(0);
+    expect(w.told.error).toBeUndefined();
+    w.client.close();
+
+    for (const wrong of [token().slice(0, -4), "nonsense"]) {
+      const bad = new Watcher({ url, token: wrong, transport: "websocket" });
+      await until("it is told", () => bad.client.state === "closed");
+      expect(bad.told.closed?.[0]?.error).toMatchObject({ code: 402, retry: "never" });
+    }
+    const nobody = new Watcher({ url });
+    await until("it is told", () => nobody.client.state === "closed");
+    expect(nobody.told.closed?.[0]?.error).toMatchObject({ code: 401, retry: "never" });
+    rmSync(dir, { recursive: true });
   });
 
   it("uses a session that somebody else has made", async () => {
