@@ -1,8 +1,8 @@
 /** How far one subscription is. */
 export interface Track {
   acked?: boolean | undefined; // the gateway has taken it, on this connection or an earlier one
-  settled?: boolean; // its current value has come, or there is none: it can be resumed
-  beats?: number; // heartbeats since it was taken
+  settled?: boolean | undefined; // its current value has come, or there is none: it can be resumed
+  beat?: boolean | undefined; // a heartbeat has come since it was taken
   group?: Group | undefined; // none: it is as far as the book
 }
 
@@ -58,10 +58,8 @@ export class Book {
   /** Takes note of a heartbeat, which comes only when nothing waits. */
   beat(q: number): void {
     for (const t of this.tracks.values()) {
-      if (t.acked) {
-        t.beats = (t.beats ?? 0) + 1;
-        t.settled ||= t.beats > 1; // a value that is fetched for it comes before that
-      }
+      t.settled ||= t.beat; // a value that is fetched for it comes before a second heartbeat
+      t.beat = t.acked;
       if (t.group?.acked) t.group = undefined;
     }
     this.at = Math.max(this.at, q);

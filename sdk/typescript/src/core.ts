@@ -1,6 +1,6 @@
 import { Book } from "./book.ts";
 import { ClientError } from "./errors.ts";
-import type { ClientEvents } from "./events.ts";
+import { Emitter } from "./events.ts";
 import { admit, Ledger } from "./ledger.ts";
 import { Link } from "./link.ts";
 import { delivering, type Options, type Settings, settle } from "./options.ts";
@@ -14,10 +14,8 @@ const stable = 10_000; // how long a connection must have lasted for the count o
 const gather = 250; // changes of subscriptions, where each takes another connection
 const maxTopics = 1 << 17; // that a gateway may bring; more is taken for nonsense
 
-type Handler = (e: never) => unknown;
-
 /** The client itself: when connections are made, which one is in use, and what is handed out. */
-export class Core {
+export class Core extends Emitter {
   cur: Link | undefined; // in use
   next: Link | undefined; // is being made, perhaps while cur still delivers
   book = new Book(); // of the connection that is, or was last, in use
@@ -46,7 +44,6 @@ export class Core {
   };
 
   #routes = new Map<string, Set<Sub>>(); // who wants a topic
-  #handlers = new Map<string, Set<Handler>>();
   #out: Outbox;
   #timer: ReturnType<typeof setTimeout> | undefined; // for the next attempt
   #endpoint: number;
@@ -59,12 +56,12 @@ export class Core {
   #downAt = 0;
   #syncing = false;
   #paused = false;
-  #idle = false; // an attempt waits for the first subscription
   #ended = false;
 
   declare readonly set: Settings;
 
   constructor(options: Options = {}) {
+    super();
     const set = settle(options);
     this.set = set;
     this.#endpoint = Math.floor(Math.random() * set.urls.length);
@@ -85,34 +82,10 @@ export class Core {
     return new Sub(this, topics, listener);
   }
 
-  on(type: string, fn: Handler): () => void {
-    const list = this.#handlers.get(type) ?? new Set();
-    this.#handlers.set(type, list.add(fn));
-    return () => list.delete(fn);
-  }
-
-  tell<K extends keyof ClientEvents>(type: K, e: ClientEvents[K]): void {
-    for (const fn of [...(this.#handlers.get(type) ?? [])])
-      this.call(fn as (e: unknown) => unknown, e, type === "error");
-  }
-
-  /** Calls a user's function; what it throws is reported, and breaks nothing. */
-  call<E>(fn: (e: E) => unknown, e: E, last?: boolean): void {
-    const report = (error: unknown) => {
-      if (!last && this.#handlers.get("error")?.size) this.tell("error", error as Error);
-      else (globalThis.reportError ?? console.error)(error);
-    };
-    try {
-      Promise.resolve(fn(e)).catch(report);
-    } catch (error) {
-      report(error);
-    }
-  }
-
   /** Follows what has changed: the connection in use, and the state. */
   update(error?: ClientError, retryMs?: number): void {
     const { next, counts } = this;
-    if (next?.began && (!this.cur || this.#takesOver(next, this.cur))) this.#use(next);
+    if (next?.began && (!this.cur || next.ready(this.cur.book))) this.#use(next);
     const { cur, state: previous } = this;
     if (cur?.feed && cur.feed !== this.feed) {
       this.feed = cur.feed;
@@ -139,11 +112,6 @@ export class Core {
     this.#moveOn();
   }
 
-  /** Whether a connection has all that the one in use has brought, or will bring it. */
-  #takesOver({ restoring, awaits, book }: Link, cur: Link): boolean {
-    return awaits ? !!book.at && cur.book.least >= book.at : !restoring;
-  }
-
   get position(): string | undefined {
     const { epoch, least } = this.book;
     return epoch && least ? `${epoch}-${least}` : undefined;
@@ -155,11 +123,11 @@ export class Core {
       this.#timer = undefined;
       const { urls, webSocket, sse } = this.set;
       // In turns where none was ever open: a gateway that is down looks like one that is blocked.
-      const turn = this.unopened > 1 && this.unopened % 2 === 0 && this.#moving !== "transport";
+      const turn = this.unopened > 0 && this.unopened % 2 === 0 && this.#moving !== "transport";
       const useSSE = !webSocket || (!!sse && !this.wsWorks && turn);
       const url = urls[this.#endpoint % urls.length] as URL;
       if (useSSE && !url.search && !this.wanted().length) {
-        this.#idle = true; // there is nothing that could be asked for
+        this.#plan(gather); // there is nothing yet that could be asked for
         return;
       }
       this.next = new Link(this, url, useSSE);
@@ -332,10 +300,16 @@ export class Core {
       this.refused.delete(topic);
     }
     // Others may have some of them already: then the gateway sends no current values.
-    const values = this.ledger.current([...after].filter((topic) => !before.has(topic)));
+    const values = this.current([...after].filter((topic) => !before.has(topic)));
     if (values.length) queueMicrotask(() => sub.emit(values, true));
     for (const topic of after) this.#routes.set(topic, (this.#routes.get(topic) ?? new Set()).add(sub));
     this.sync();
+  }
+
+  /** The current values that are known of topics. What waits for a frame comes before them. */
+  current(topics: string[]): MarketEvent[] {
+    this.#out.flush();
+    return this.ledger.current(topics);
   }
 
   /** Soon has the gateway know what is wanted; what comes and goes until then it never hears of. */
@@ -350,10 +324,6 @@ export class Core {
 
   #sync(old: Book): void {
     const { cur } = this;
-    if (this.#idle) {
-      this.#idle = false;
-      this.#plan(0);
-    }
     if (!cur || cur.busy) return;
     const { tracks } = cur.book;
     const want = this.wanted();
@@ -392,10 +362,9 @@ export class Core {
     }
     if (!why) for (const e of list) link.book.came(e.T + e.S, e.q);
     if (ledger.last.size > maxTopics) {
-      ledger.restart(0);
-      ledger.doubt.clear();
+      this.ledger = new Ledger();
       this.book = new Book();
-      why = new ClientError("the gateway makes no sense: too many symbols", "backoff");
+      why = new ClientError("too many symbols", "backoff");
     }
     if (why && link === cur) {
       this.next?.close(); // the next one resumes behind what is missing

@@ -25,3 +25,34 @@ export interface ClientEvents {
   /** The client has ended for good; without an error where `close` was called. */
   closed: { error?: ClientError | undefined };
 }
+
+type Handler = (e: never) => unknown;
+
+/** Tells whoever listens. */
+export class Emitter {
+  #handlers = new Map<string, Set<Handler>>();
+
+  on(type: string, fn: Handler): () => void {
+    const list = this.#handlers.get(type) ?? new Set();
+    this.#handlers.set(type, list.add(fn));
+    return () => list.delete(fn);
+  }
+
+  tell<K extends keyof ClientEvents>(type: K, e: ClientEvents[K]): void {
+    for (const fn of [...(this.#handlers.get(type) ?? [])])
+      this.call(fn as (e: unknown) => unknown, e, type === "error");
+  }
+
+  /** Calls a user's function; what it throws is reported, and breaks nothing. */
+  call<E>(fn: (e: E) => unknown, e: E, last?: boolean): void {
+    const report = (error: unknown) => {
+      if (!last && this.#handlers.get("error")?.size) this.tell("error", error as Error);
+      else (globalThis.reportError ?? console.error)(error);
+    };
+    try {
+      Promise.resolve(fn(e)).catch(report);
+    } catch (error) {
+      report(error);
+    }
+  }
+}

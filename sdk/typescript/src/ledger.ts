@@ -32,8 +32,8 @@ export class Ledger {
   }
 
   /** The current values that are known of topics. */
-  current(topics: Iterable<string>): MarketEvent[] {
-    return [...topics]
+  current(topics: string[]): MarketEvent[] {
+    return topics
       .flatMap((topic) => this.known(topic))
       .flatMap((topic) => this.last.get(topic) ?? [])
       .map((e) => ({ ...e, snap: true }));
@@ -65,7 +65,8 @@ export function admit(core: Core, link: Link, e: MarketEvent): boolean | undefin
     counts.duplicates++;
     return false;
   }
-  const broken = e.snap ? at > 0 : before ? e.pq !== before : at > 0 && (e.pq > at || !e.pq);
+  const skips = at > 0 && core.set.delivery !== "latest"; // which never promised what comes between
+  const broken = e.snap ? skips : before ? e.pq !== before : at > 0 && (e.pq > at || !e.pq);
   if (broken && !e.snap && !doubt.has(topic)) {
     if (epoch && at && now() - ledger.healed >= healAgain && book.rewind(topic, at)) {
       core.book.rewind(topic, at);

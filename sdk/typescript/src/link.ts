@@ -4,7 +4,7 @@ import type { Core } from "./core.ts";
 import { ClientError } from "./errors.ts";
 import { maxMessage, type Receiver, serverSentEvents, type Transport, webSocket } from "./transport.ts";
 import type { Feed, Gap, MarketEvent, Rejection } from "./types.ts";
-import { byChannel, channelOf, count, isEvent, type Json, now, str, topicOf } from "./wire.ts";
+import { byChannel, count, isEvent, type Json, now, refusals, str, topicOf } from "./wire.ts";
 
 type Timer = ReturnType<typeof setTimeout>;
 
@@ -31,6 +31,7 @@ export class Link implements Receiver {
   #auth: object | undefined; // credentials that go in a message
   #greeted = false;
   #heard = 0;
+  #slept = false;
   #watchdog: Timer | undefined;
   #renewal: Timer | undefined;
   #turn: Timer | undefined;
@@ -83,12 +84,13 @@ export class Link implements Receiver {
     const q = url.searchParams;
     const held = !!url.search;
     let since = held ? book.least : 0;
-    if (!held) for (const [key, value] of Object.entries(this.#options())) q.set(key, `${value}`);
+    const topics = sse ? core.wanted() : [];
+    if (!held) {
+      for (const [key, value] of Object.entries({ ...this.#options(), ...byChannel(topics) })) q.set(key, `${value}`);
+    }
     if (sse) {
-      const topics = core.wanted();
       url.protocol = url.protocol.replace("ws", "http");
       url.pathname = url.pathname.replace(/stream$/, "events");
-      if (!held) for (const [c, list] of Object.entries(byChannel(topics))) q.set(c, list.join());
       if (!book.plan(topics).has(0)) since = book.least;
       this.awaits = !since && !held && !!core.cur;
     }
@@ -113,8 +115,13 @@ export class Link implements Receiver {
   fail(why: ClientError): void {
     if (this.over) return;
     this.close();
-    const was = why.close ? this.#refused : undefined;
-    this.core.ended(this, was ? new ClientError(was.message, why.retry, was.code, why.close, why.afterMs) : why);
+    const { message, code } = this.#refused ?? why; // which says more than a close frame
+    this.core.ended(this, Object.assign(why, why.close && { message, code }));
+  }
+
+  /** Whether it has all that the one in use has brought, or will bring it. */
+  ready(used: Book): boolean {
+    return this.awaits ? !!this.book.at && used.least >= this.book.at : !this.restoring;
   }
 
   /** Ends the connection without a word to the core. */
@@ -162,8 +169,10 @@ export class Link implements Receiver {
     const due = now() + ms;
     clearTimeout(this.#watchdog);
     this.#watchdog = setTimeout(() => {
-      const late = now() - due > 1000; // we slept, and what came meanwhile was not read yet
-      const left = late ? 1000 : this.#heard + this.#patience - now();
+      // Where the timer is late we slept, and what came meanwhile was not read yet.
+      const slept = now() - due > 1000 && !this.#slept;
+      this.#slept = slept;
+      const left = slept ? 1000 : this.#heard + this.#patience - now();
       if (this.began && left > 0) this.#watch(left);
       else this.fail(new ClientError("the gateway is silent", "backoff"));
     }, ms);
@@ -316,15 +325,7 @@ export class Link implements Receiver {
     if (!this.#pending.delete(id)) return;
     if (refused) {
       core.tell("error", refused);
-      if (subscribe)
-        this.#reject(
-          topics.map((t) => ({
-            ch: channelOf(t),
-            S: t.slice(1),
-            code: refused.code,
-            msg: refused.message,
-          })),
-        );
+      if (subscribe) this.#reject(refusals(topics, refused));
     } else {
       for (const topic of topics) {
         const t = book.tracks.get(topic);

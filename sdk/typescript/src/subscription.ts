@@ -100,7 +100,7 @@ export class Sub implements Subscription {
       core.counts.dropped += waiting.splice(0, waiting.length - limit).length;
       wake();
     };
-    if (!this.#over) push(core.ledger.current(this.#keys));
+    if (!this.#over) push(core.current([...this.#keys]));
     this.#queues.add(push);
     try {
       for (;;) {

@@ -1,4 +1,5 @@
 import { type Channel, channels, letters } from "./codes.ts";
+import type { ClientError } from "./errors.ts";
 
 export type Json = Record<string, unknown>;
 
@@ -16,8 +17,7 @@ const bar = [..."ohlcvn", "vw"];
 export function isEvent(m: Json): boolean {
   const { T, S, t, q, pq, k = 1, snap = false } = m;
   return !!(
-    str(S) &&
-    str(S).length <= 32 &&
+    /^.{1,32}$/s.test(str(S)) &&
     str(t) &&
     count(q) &&
     (pq === 0 || count(pq)) &&
@@ -36,6 +36,10 @@ export function byChannel(topics: string[]): Record<string, string[]> {
   }
   return out;
 }
+
+/** Says of each topic what was said of all. */
+export const refusals = (topics: string[], { code, message: msg }: ClientError): Json[] =>
+  topics.map((t) => ({ ch: channelOf(t), S: t.slice(1), code, msg }));
 
 // What comes from outside is read as what it should be, or as nothing.
 export const str = (x: unknown): string => (typeof x === "string" ? x : "");

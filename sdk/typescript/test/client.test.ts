@@ -489,6 +489,27 @@ describe("animation frames", () => {
     vi.unstubAllGlobals();
   });
 
+  it("come before the current values of who subscribes meanwhile, so that nothing comes twice", async () => {
+    const net = new Net();
+    const c = make(net, { flush: "frame" });
+    const got: MarketEvent[][] = [[], [], []];
+    c.subscribe({ trades: ["A"] }, (e) => got[0]?.push(...e));
+    await pass(2);
+    net.last.say(trade("A", 1, 0), trade("A", 2, 1));
+    c.subscribe({ trades: ["A"] }, (e) => got[1]?.push(...e));
+    const it = c.subscribe({ trades: ["A"] }).events();
+    const first = it.next();
+    net.last.say(trade("A", 3, 2));
+    await pass(250);
+    got[2] = [(await first).value as MarketEvent, (await it.next()).value as MarketEvent];
+    expect(got.map(brief)).toEqual([
+      ["tA1", "tA2", "tA3"],
+      ["tA2*", "tA3"],
+      ["tA2*", "tA3"],
+    ]);
+    await it.return();
+  });
+
   it("bound what waits: the latest stays, and k adds up", async () => {
     const net = new Net();
     const c = make(net, { flush: "frame" });

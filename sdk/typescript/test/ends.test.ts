@@ -414,6 +414,21 @@ describe("losses", () => {
     expect(c.position).toBe("9-3");
   });
 
+  it("are none with latest, which brings the current value of what has changed", async () => {
+    const net = new Net();
+    const c = make(net, { delivery: "latest" });
+    const got: MarketEvent[] = [];
+    c.subscribe({ trades: ["A"] }, (e) => got.push(...e));
+    await pass(2);
+    net.last.say(trade("A", 5, 0));
+    c.cut();
+    await pass(600);
+    expect(net.last.commands("subscribe")).toMatchObject([{ since: "7-5" }]);
+    net.last.say(trade("A", 50, 0, { snap: true }), trade("A", 51, 50));
+    expect(brief(got)).toEqual(["tA5", "tA50*", "tA51"]);
+    expect(c.stats).toMatchObject({ losses: 0, gaps: 0 });
+  });
+
   it("between epochs are told by whoever resumes into another one", async () => {
     const net = new Net();
     const c = make(net);

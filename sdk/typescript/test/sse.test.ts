@@ -96,7 +96,7 @@ describe("the stream", () => {
     await go(1000);
     expect(server.streams).toEqual([]); // there is nothing to ask for
     c.subscribe({ trades: ["A", "B"], quotes: ["*"] }, (e) => got.push(...e));
-    await go();
+    await go(250);
     expect(server.last.url.origin + server.last.url.pathname).toBe("https://gw.test/x/v1/events");
     expect(server.last.q).toBe("?delivery=latest&interval_ms=500&hb_ms=5000&trades=A,B&quotes=*");
     expect(server.last.headers).toEqual({ Authorization: "Bearer jwt" });
