@@ -152,7 +152,7 @@ describe.skipIf(!hasGo)("the real gateway", () => {
 
   it("moves before a drained gateway ends, and nobody sees it", async () => {
     const [a, b] = [await freePort(), await freePort()];
-    const drain = ["--drain-grace", "100ms", "--drain-window", "2s"];
+    const drain = ["--drain-grace", "100ms", "--drain-window", "8s"];
     const gateways = [await gateway(a, ...drain), await gateway(b, ...drain)];
     const opened: string[] = [];
     class Noted extends WebSocket {
@@ -165,7 +165,9 @@ describe.skipIf(!hasGo)("the real gateway", () => {
       expect(opened.length).toBe(1);
       const used = gateways[opened[0]?.includes(`:${a}/`) ? 0 : 1];
       used?.child.kill("SIGTERM");
-      await until("it has moved", () => w.client.stats.moves === 1);
+      await until("it has moved", () => w.client.stats.moves === 1).catch((e) => {
+        throw new Error(`${e.message}: ${JSON.stringify([w.client.stats, w.states, w.told, opened])}\n${used?.output}`);
+      });
       await used?.ended;
     };
     const w = await compare([`http://127.0.0.1:${a}`, `http://127.0.0.1:${b}`], disturb, { WebSocket: Noted });
