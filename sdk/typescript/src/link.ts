@@ -140,7 +140,6 @@ export class Link implements Receiver {
   }
 
   text(data: string): void {
-    if (this.over) return;
     const { core } = this;
     this.#heard = now();
     core.counts.frames++;

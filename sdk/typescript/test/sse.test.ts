@@ -186,6 +186,17 @@ describe("the stream", () => {
     }
   });
 
+  it("is read no further once it was given up, though more has come", async () => {
+    const server = new Server();
+    const { c, got } = make(server);
+    c.subscribe({ trades: ["A"] }, (e) => got.push(...e));
+    await go();
+    const data = (m: unknown) => `data: ${JSON.stringify([m])}\n\n`;
+    await server.last.write(data(trade("A", 1, 0)) + data({ T: "t" }) + data(trade("A", 2, 1)));
+    expect(brief(got)).toEqual(["tA1"]);
+    expect(c.state).toBe("reconnecting");
+  });
+
   it("that is silent is given up", async () => {
     const server = new Server();
     const { c, states } = make(server, { heartbeatMs: 1000 });
@@ -277,6 +288,30 @@ describe("changes", () => {
     expect(brief(got).filter((e) => e[1] === "B")).toEqual(["tB8*", "tB11"]);
     expect(told).toEqual([{ moved: true, reason: "topics", downMs: 0 }]);
     expect(c.stats).toMatchObject({ losses: 0, gaps: 0, moves: 1 });
+  });
+
+  it("that are under way when the stream breaks begin anew, and what may be missing is marked", async () => {
+    const server = new Server();
+    const { c, got } = make(server);
+    c.subscribe({ trades: ["A"] }, (e) => got.push(...e));
+    await go();
+    const old = server.last;
+    await old.greet();
+    await old.say(trade("A", 5, 0, { snap: true }));
+    c.subscribe({ trades: ["B"] }, (e) => got.push(...e));
+    await go(260);
+    const next = server.last;
+    await next.greet();
+    await next.say(trade("A", 9, 0, { snap: true }), trade("B", 8, 0, { snap: true }));
+    await old.end(); // 6 to 9 of A never came, and the next stream does not bring them
+    expect(next.signal.aborted).toBe(true);
+    expect(c.state).toBe("reconnecting");
+    await go(600);
+    expect(server.streams).toHaveLength(3);
+    await server.last.greet();
+    await server.last.say(trade("A", 9, 0, { snap: true }), trade("B", 8, 0, { snap: true }));
+    expect(brief(got)).toEqual(["tA5*", "tB8*", "tA9*!"]);
+    expect(c.stats.losses).toBe(1);
   });
 
   it("that only take away resume, and come together", async () => {
