@@ -55,8 +55,11 @@ async function recovers(net: Net, c: Client, got: MarketEvent[]): Promise<void> 
     s.greet({ epoch: 99 });
   };
   net.last?.end(1006);
+  // A new subscription: what was refused before is not asked for again.
+  const sub = c.subscribe({ trades: ["FINAL"] }, (e) => got.push(...e));
   for (let i = 0; i < 80 && got.at(-1)?.S !== "FINAL"; i++) await pass(1000);
   expect(got.at(-1)?.S).toBe("FINAL");
+  sub.close();
 }
 
 const nonsense: [string, unknown[]][] = [
