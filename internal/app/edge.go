@@ -16,6 +16,7 @@ import (
 	"github.com/lzstock/lzstock/internal/gateway"
 	"github.com/lzstock/lzstock/internal/obs"
 	"github.com/lzstock/lzstock/internal/session"
+	"github.com/lzstock/lzstock/web"
 )
 
 // The limits that count by user or by address where clients say who they are; where
@@ -51,6 +52,7 @@ type EdgeConfig struct {
 	Opens         int             // or Usual
 	Requests      int             // or Usual
 	Delayed       []time.Duration // how late prices may be had by those who may not see them earlier
+	Dashboard     bool            // the page at / is served
 
 	Waiting        int // connections that are no sockets yet; 0 is no limit
 	AddressWaiting int // of one address; or Usual
@@ -68,6 +70,11 @@ func (b *builder) clients(ctx context.Context, c EdgeConfig, g *gateway.Config) 
 		return nil, err
 	}
 	g.Auth = a
+	if c.Dashboard {
+		if g.Dashboard, err = web.Dashboard(); err != nil {
+			return nil, fmt.Errorf("--dashboard: %w", err)
+		}
+	}
 	g.UserSockets, g.Opens = limit(c.UserSockets, usualUserSockets, a.Open()), limit(c.Opens, usualOpens, a.Open())
 	g.Requests = limit(c.Requests, usualRequests, a.Open())
 	if g.Addresses.Proxies, err = edge.ParsePrefixes(c.Proxies); err != nil {

@@ -44,6 +44,22 @@ func (t TLS) scheme() string {
 	return "ws://"
 }
 
+// page is what its page's URL begins with.
+func (t TLS) page() string {
+	if t.CertFile != "" {
+		return "https://"
+	}
+	return "http://"
+}
+
+// pageLine tells where the dashboard is, if there is one.
+func pageLine(c EdgeConfig, a net.Addr) string {
+	if !c.Dashboard {
+		return ""
+	}
+	return "Dashboard: " + c.TLS.page() + reachable(a) + "\n"
+}
+
 // layer gives what puts TLS above a listener, where there is a certificate.
 func (t TLS) layer(log *slog.Logger) (func(net.Listener) net.Listener, error) {
 	if (t.CertFile == "") != (t.KeyFile == "") {
@@ -77,7 +93,7 @@ func Gateway(ctx context.Context, p Process, c GatewayConfig) error {
 		if err := b.gateway(l, upstream.Config{Monitors: c.Monitors, TLS: c.Upstream}, c.Gateway, c.Edge.Delayed...); err != nil {
 			return err
 		}
-		return b.say("The gateway serves clients on %s%s/v1/stream\n%s", c.Edge.TLS.scheme(), reachable(l.Addr()), adminLine(admin))
+		return b.say("The gateway serves clients on %s%s/v1/stream\n%s%s", c.Edge.TLS.scheme(), reachable(l.Addr()), pageLine(c.Edge, l.Addr()), adminLine(admin))
 	})
 }
 

@@ -76,11 +76,15 @@ func (b *builder) up(ctx context.Context, c UpConfig) error {
 	if err := b.gateway(clients, upstream.Config{Monitors: []string{reachable(services.Addr())}}, c.Gateway, c.Edge.Delayed...); err != nil {
 		return err
 	}
-	return b.say("%s", banner(c.Source, c.Edge.TLS.scheme()+reachable(clients.Addr()), services.Addr(), admin))
+	page := ""
+	if c.Edge.Dashboard {
+		page = c.Edge.TLS.page() + reachable(clients.Addr())
+	}
+	return b.say("%s", banner(c.Source, page, c.Edge.TLS.scheme()+reachable(clients.Addr()), services.Addr(), admin))
 }
 
 // banner tells where to look and what to try next.
-func banner(source *feed.Source, base string, services net.Addr, admin string) string {
+func banner(source *feed.Source, page, base string, services net.Addr, admin string) string {
 	var s strings.Builder
 	symbols := "'*'"
 	switch {
@@ -91,6 +95,9 @@ func banner(source *feed.Source, base string, services net.Addr, admin string) s
 		s.WriteString("LZStock is up, with SIMULATED DATA: no price that you see is real.\n\n")
 	default:
 		fmt.Fprintf(&s, "LZStock is up, and plays recorded prices from %s.\n\n", source.Tape.File)
+	}
+	if page != "" {
+		fmt.Fprintf(&s, "  dashboard  %s: open it in a browser\n", page)
 	}
 	fmt.Fprintf(&s, "  clients    %s/v1/stream, and for Alpaca's SDKs %s/v2 and %s/v1beta3/crypto\n", base, base, base)
 	fmt.Fprintf(&s, "  services   %s: gRPC MarketMonitor and Ingest, with reflection\n", reachable(services))

@@ -77,6 +77,8 @@ type edgeFlags struct {
 	TlsCert string `help:"Certificate that clients are shown, PEM, with those between it and its root; read anew when it changes. With it, clients connect by wss." placeholder:"FILE"`
 	TlsKey  string `help:"The certificate's key, PEM." placeholder:"FILE"`
 
+	Dashboard bool `default:"true" negatable:"" help:"Serve the page at /, which shows live prices; --no-dashboard leaves it out."`
+
 	authFlags       `group:"Clients:"`
 	InsecureOpen    bool            `group:"Clients:" help:"Ask nobody for credentials, also where other machines reach the address."`
 	Origins         []string        `group:"Clients:" help:"Origins of web pages that may connect, beside the gateway's own: https://app.example.com, https://*.example.com, null, or * for all." placeholder:"ORIGIN,..."`
@@ -106,7 +108,8 @@ func (f edgeFlags) edge(nats natsFlags) (app.EdgeConfig, error) {
 		Proxies: f.TrustedProxies, ProxyProtocol: f.ProxyProtocol, Origins: f.Origins,
 		Sessions:   session.Config{PerUser: f.UserSessions, Total: f.MaxSessions},
 		SessionBus: nats.nats(f.SessionNats), UserSockets: f.UserSockets, Opens: f.AddressRate, Requests: f.UserRate, Delayed: f.Delayed,
-		Waiting: f.MaxWaiting, AddressWaiting: f.AddressWaiting, Connects: f.AddressConnects,
+		Dashboard: f.Dashboard,
+		Waiting:   f.MaxWaiting, AddressWaiting: f.AddressWaiting, Connects: f.AddressConnects,
 	}, nil
 }
 

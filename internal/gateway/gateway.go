@@ -5,6 +5,7 @@ import (
 	crand "crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -75,6 +76,8 @@ type Config struct {
 	// there is one; nil: there is none.
 	Handover func(ctx context.Context) bool
 	Poller   poll.Poller // holds the sockets; nil means the system's best
+
+	Dashboard fs.FS // files of the page at /; nil: there is none
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -223,6 +226,9 @@ func New(cfg Config, h *hub.Hub, demand Demand, log *slog.Logger, reg prometheus
 	}
 	g.routeDocs()
 	g.mux.HandleFunc("/", g.unknown)
+	if err := g.dashboard(); err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
 	return g, nil
 }
 

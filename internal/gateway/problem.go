@@ -66,7 +66,7 @@ func write(w http.ResponseWriter, status int, v any) {
 func (g *Gateway) unknown(w http.ResponseWriter, r *http.Request) {
 	g.refuse(w, r, problem{
 		Status: http.StatusNotFound, cause: "unknown-path",
-		Detail: "no " + r.URL.Path + " here: WebSockets are at /v1/stream, /v2/{feed} and /v1beta3/crypto/{loc}, server-sent events at /v1/events",
+		Detail: "no " + r.URL.Path + " here: WebSockets are at /v1/stream, /v2/{feed} and /v1beta3/crypto/{loc}, server-sent events at /v1/events" + g.pageHint(),
 	})
 }
 
