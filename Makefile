@@ -42,6 +42,21 @@ else
 	npm test
 endif
 
+# The tests of the page need a browser. Where there is none and Debian's can be had,
+# it is installed; else they say that they are skipped, and fail where CI=true.
+.PHONY: chromium
+chromium:
+	@for b in chromium chromium-browser google-chrome google-chrome-stable chrome; do if command -v $$b >/dev/null; then exit 0; fi; done; \
+	if [[ $$EUID == 0 ]] && command -v apt-get >/dev/null; then \
+		echo "no browser here: installing Chromium for the tests of the page"; \
+		{ apt-get update && apt-get install -y --no-install-recommends chromium fonts-liberation; } >/dev/null 2>&1 || echo "Chromium could not be installed" >&2; \
+	fi
+
+.PHONY: measure-web
+measure-web: chromium ## Measure the page in two tabs for DURATION (10m): memory, long tasks, frames a second
+	go test -count=1 -v -timeout 24h -run TestMeasure ./e2e/browser -args -measure $(DURATION)
+measure-web: DURATION = 10m
+
 .PHONY: build
 build: ## Build bin/lzstock
 	go build -trimpath -o bin/lzstock ./cmd/lzstock
@@ -50,6 +65,7 @@ build: ## Build bin/lzstock
 test: ## Run all tests, those of whole processes in e2e/ included, with the race detector
 	$(if $(NODE),$(MAKE) node_modules/.package-lock.json) # it has the schema of AsyncAPI
 	$(if $(RACE),,@echo "no C compiler ($$(go env CC)): the tests run without the race detector" >&2)
+	$(MAKE) chromium
 	go test $(RACE) $$(go list ./... | grep -v '/e2e')
 	go test $(RACE) -tags portable ./internal/poll
 	$(if $(RACE),go test ./internal/gateway ./internal/bridge ./client) # crowds, which the race detector's runtime does not bear
@@ -105,9 +121,17 @@ generate: ## Generate Go code from the protobuf definitions, and the browser SDK
 
 GENERATED := internal/gen sdk/typescript/src/codes.ts sdk/typescript/src/tables.ts
 
+# What is generated, and committed all the same.
+GENERATED := internal/gen web/dist
+
 .PHONY: drift
-drift: generate ## Fail where generated code is not what its sources say
-	git diff --exit-code -- $(GENERATED)
+drift: generate ## Fail where generated code, or the built pages, are not what their sources say
+ifeq ($(NODE),)
+	@echo "no npm: whether web/dist is what its sources say was NOT checked" >&2; [[ $${CI:-} != true ]]
+else
+	$(MAKE) web
+endif
+	git diff --exit-code --stat -- $(GENERATED)
 	@new=$$(git ls-files --others --exclude-standard -- $(GENERATED)); \
 	if [[ -n $$new ]]; then echo "generated, but not committed: $$new" >&2; exit 1; fi
 

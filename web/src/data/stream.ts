@@ -152,7 +152,7 @@ export class Stream {
   private listen(client: Client): void {
     this.off.push(
       client.on("state", ({ state, previous, error, retryMs }) => {
-        if (state === "reconnecting" && previous !== state) this.note("bad", `Connection lost${because(error)}`);
+        if (state === "reconnecting" && previous !== state) this.note("bad", lost(error));
         else if (state === "reconnecting" && retryMs) this.note("bad", `Not back yet${because(error)}`);
         else if (state === "live" && (previous === "stale" || previous === "down"))
           this.note("good", "Prices are current again");
@@ -243,6 +243,13 @@ const gaps: Record<string, string> = {
   unexplained: "something never came",
   paused: "the page was hidden for long",
 };
+
+/** lost says that the connection is, and why, where that says more. */
+function lost(error: ClientError | undefined): string {
+  return error && error.message !== "connection lost" && error.message !== "cut"
+    ? `Connection lost: ${error.message}`
+    : "Connection lost";
+}
 
 function because(error: ClientError | undefined): string {
   return error ? `: ${error.message}` : "";

@@ -24,6 +24,7 @@ import { forgetInks, readInks } from "./spark";
 import { crosshairTime, tickMark } from "./time";
 
 const history = 500; // candles
+const drawEvery = 100; // ms: a chart is all drawn anew, which takes long
 
 interface Drawing {
   chart: IChartApi;
@@ -96,6 +97,7 @@ export function Chart() {
     const candles = new Candles(which);
     const stop = new AbortController();
     let queued = false;
+    let timer: ReturnType<typeof setTimeout> | undefined;
     let all = true;
     let inks = dark.peek();
     paintInks(drawing);
@@ -127,7 +129,7 @@ export function Chart() {
       }
     };
     const later = () => {
-      if (!queued) queueMicrotask(show);
+      if (!queued) timer = setTimeout(show, drawEvery);
       queued = true;
     };
 
@@ -188,6 +190,7 @@ export function Chart() {
     void fetch(true);
     return () => {
       stop.abort();
+      clearTimeout(timer);
       off();
       recovered();
       themed();

@@ -26,7 +26,7 @@ export function Header() {
           <path class="red" d="M2.5 5h3v6h-3z" />
           <path class="green" d="M7.5 7h3v5h-3zM12.500 4h3v5h-3z" />
         </svg>
-        LZStock
+        <span class="word">LZStock</span>
       </h1>
       {badge && (
         <span class="badge" title={badge[1]}>

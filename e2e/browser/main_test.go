@@ -1,0 +1,91 @@
+package browser
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/lzstock/lzstock/e2e/proc"
+)
+
+// pictures is where pictures of the page are kept.
+const pictures = "pictures"
+
+// binary is the lzstock under test. It is built without the race detector: these
+// tests are about the page.
+var binary string
+
+// chrome is the one browser of all tests; each test has profiles of its own in it.
+var chrome context.Context
+
+// missing says why there is no browser.
+var missing error
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	flag.Parse()
+	dir, err := os.MkdirTemp("", "lzstock-browser")
+	if err == nil {
+		defer func() { _ = os.RemoveAll(dir) }()
+		err = os.MkdirAll(pictures, 0o755)
+	}
+	if err == nil {
+		binary, err = proc.Build(dir, "../../cmd/lzstock")
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	path, err := find()
+	if err != nil {
+		missing = err
+		return m.Run()
+	}
+	opts := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(path), chromedp.DisableGPU, chromedp.UserDataDir(dir+"/profile"),
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true),
+		chromedp.Flag("disable-dev-shm-usage", true), chromedp.Flag("lang", "en-US"),
+		chromedp.Flag("js-flags", "--expose-gc"),
+	)
+	if os.Geteuid() == 0 {
+		opts = append(opts, chromedp.NoSandbox) // Chromium's sandbox does not work for root
+	}
+	alloc, end := chromedp.NewExecAllocator(context.Background(), opts...)
+	defer end()
+	var stop context.CancelFunc
+	chrome, stop = chromedp.NewContext(alloc, chromedp.WithErrorf(func(string, ...any) {})) // of events that this version does not know
+	defer stop()
+	if err := chromedp.Do(chrome); err != nil {
+		missing = fmt.Errorf("%s does not start: %w", path, err)
+	}
+	return m.Run()
+}
+
+// find looks for a browser.
+func find() (string, error) {
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path, nil
+		}
+	}
+	return "", errors.New("no Chromium here (Debian: apt-get install chromium)")
+}
+
+// needBrowser skips a test where there is no browser.
+func needBrowser(t *testing.T) {
+	t.Helper()
+	switch {
+	case missing == nil:
+	case os.Getenv("CI") == "true":
+		t.Fatal(missing)
+	default:
+		t.Skip(missing)
+	}
+}
