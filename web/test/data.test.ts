@@ -142,6 +142,19 @@ describe("row", () => {
     expect([r.moves, r.up]).toEqual([2, false]);
   });
 
+  it("is halted from one status to another, with the reason", () => {
+    const r = new Row("AAPL");
+    r.trade(1, "2026-01-05T15:00:00Z", 1);
+    r.status({ sc: "H", sm: "Trading Halt", rc: "T1", rm: "News Pending" });
+    expect([r.halted, trust(r, true, 1)]).toEqual(["Trading Halt: News Pending", "halted"]);
+    r.status({ sc: "X", sm: "Price Indication" });
+    expect(r.halted).not.toBe("");
+    r.status({ sc: "T", sm: "Trading Resumption" });
+    expect([r.halted, trust(r, true, 1)]).toEqual(["", "live"]);
+    r.status({ sc: "P", sm: "" });
+    expect(r.halted).toBe("halted");
+  });
+
   it("is trusted as far as the feed, and says when it is old", () => {
     const r = { heard: 1, refused: "", halted: "", last: 1, bid: undefined, ask: undefined };
     expect(trust(r, true, 100)).toBe("live");

@@ -84,7 +84,7 @@ export class Ledger {
 
 /** fold adds an event to a hash: FNV-1a over "position price [price]". */
 export function fold(hash: number, e: Sample): number {
-  const price = e.T === "q" ? `${e.bp} ${e.ap}` : e.T === "t" ? `${e.p}` : `${e.c}`;
+  const price = e.T === "q" ? `${e.bp} ${e.ap}` : e.T === "t" ? `${e.p}` : `${e.c ?? ""}`;
   const text = `${e.q} ${price}`;
   let h = hash === 0 ? 0x811c9dc5 : hash;
   for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193);

@@ -6,6 +6,8 @@ import { Spark } from "./ring";
 
 const sparkPoints = 120;
 const sparkEvery = 1_000;
+const haltCodes = ["H", "P", "Q", "2"];
+const tradedCodes = ["T", "3"];
 
 /** Row is what the page knows of one symbol. It is changed in place; who shows it is told. */
 export class Row {
@@ -45,6 +47,12 @@ export class Row {
   day(b: Pick<Bar, "o" | "v" | "c">): void {
     this.open = b.o || this.open;
     this.volume = b.v;
+  }
+
+  /** status takes what the venue says: some codes halt, some end a halt, others say nothing about it. */
+  status(s: { sc: string; sm: string; rc?: string; rm?: string }): void {
+    if (haltCodes.includes(s.sc)) this.halted = [s.sm, s.rm].filter(Boolean).join(": ") || "halted";
+    else if (tradedCodes.includes(s.sc)) this.halted = "";
   }
 
   /** snapshot fills in what the stream has not brought; what it brought is newer. */

@@ -2,6 +2,7 @@ import {
   type Channel,
   Client,
   type ClientError,
+  channels,
   type MarketEvent,
   type Options,
   type Subscription,
@@ -36,7 +37,9 @@ export interface StreamOptions {
   every: number;
 }
 
-const watched: readonly Channel[] = ["trades", "quotes", "dailyBars"];
+const watched = ["trades", "quotes", "dailyBars", "statuses"].filter((c): c is Channel =>
+  (channels as readonly string[]).includes(c),
+);
 const charted: readonly Channel[] = ["bars", "updatedBars"]; // the rest comes for the list, in which it is
 
 /** Stream keeps rows current. Its callbacks are set by the page. */
@@ -225,12 +228,15 @@ export class Stream {
       case "d":
         row.day(e);
         break;
+      case "s":
+        row.status(e);
+        break;
     }
   }
 
   private forget(symbol: string): void {
     this.rows.delete(symbol);
-    for (const T of ["t", "q", "d"]) this.ledger.drop(`${T}:${symbol}`);
+    for (const T of ["t", "q", "d", "s"]) this.ledger.drop(`${T}:${symbol}`);
   }
 }
 

@@ -32,8 +32,8 @@ export class Cells {
     this.canvas = root.querySelector("canvas");
   }
 
-  paint(row: Row, force = false): void {
-    if (!this.visible && !force) return;
+  paint(row: Row): void {
+    if (!this.visible) return;
     this.write("last", row.text(row.last));
     this.write("bid", row.text(row.bid));
     this.write("ask", row.text(row.ask));
@@ -59,6 +59,8 @@ export class Cells {
     else if (t === "refused") note = row.refused;
     else if (t === "waiting") note = "no price yet";
     this.write("note", note);
+    const title = t === "halted" ? row.halted : "";
+    if (this.root.title !== title) this.root.title = title;
   }
 
   /** redraw draws the sparkline again, in other colours. */

@@ -7,6 +7,7 @@ import { Cells, sparkHeight, sparkWidth } from "./cells";
 import { useModel } from "./context";
 import { Cross, Grip } from "./icons";
 import { forgetInks } from "./spark";
+import { whileVisible } from "./visible";
 
 export interface RowProps {
   symbol: string;
@@ -25,11 +26,6 @@ export function RowView({ symbol, place, selected, onGrip }: RowProps) {
     const el = root.current as HTMLDivElement;
     const cells = new Cells(el, () => model.stream.live);
     const row = model.stream.row(symbol);
-    const seen = new IntersectionObserver(([entry]) => {
-      cells.visible = entry?.isIntersecting ?? true;
-      if (cells.visible) cells.paint(row);
-    });
-    seen.observe(el);
     cells.paint(row);
     const stop = [
       model.paint(symbol, (r) => cells.paint(r)),
@@ -38,7 +34,10 @@ export function RowView({ symbol, place, selected, onGrip }: RowProps) {
         forgetInks();
         cells.redraw(row);
       }),
-      () => seen.disconnect(),
+      whileVisible(el, (visible) => {
+        cells.visible = visible;
+        if (visible) cells.paint(row);
+      }),
     ];
     return () => {
       for (const f of stop) f();
