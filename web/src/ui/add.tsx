@@ -30,10 +30,10 @@ export function AddSymbol() {
   };
 
   const look = (value: string) => {
-    text.value = value;
+    text.value = value.replace(/^\//, ""); // the key that led here
     hint.value = "";
     cancel();
-    const prefix = value.trim().toUpperCase();
+    const prefix = text.value.trim().toUpperCase();
     if (!prefix) {
       open.value = false;
       found.value = [];
@@ -62,12 +62,12 @@ export function AddSymbol() {
   };
 
   const add = (symbol: string) => {
+    cancel();
     if (!model.add(symbol)) {
       hint.value = "A symbol has 1 to 32 letters, digits or . / - : _";
       open.value = true;
       return;
     }
-    cancel();
     text.value = "";
     found.value = [];
     open.value = false;
