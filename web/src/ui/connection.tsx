@@ -39,9 +39,9 @@ export function Connection() {
           <Fact name="Reconnects" value={String(s.reconnects)} hint="Connections that took over from a broken one" />
           <Fact
             name="Gaps"
-            value={String(s.gaps + s.losses)}
-            hint="Announced by the gateway, or noticed by this page: events that will never come"
-            mark={s.gaps + s.losses > 0}
+            value={String(s.gaps)}
+            hint="Times that events were lost for good, as the gateway or this page noticed"
+            mark={s.gaps > 0}
           />
           <Fact
             name="Transport"
