@@ -59,9 +59,9 @@ func run(m *testing.M) int {
 	}
 	alloc, end := chromedp.NewExecAllocator(context.Background(), opts...)
 	defer end()
-	var stop context.CancelFunc
-	chrome, stop = chromedp.NewContext(alloc, chromedp.WithErrorf(func(string, ...any) {})) // of events that this version does not know
+	browser, stop := chromedp.NewContext(alloc, chromedp.WithErrorf(func(string, ...any) {})) // of events that this version does not know
 	defer stop()
+	chrome = browser
 	if err := chromedp.Do(chrome); err != nil {
 		missing = fmt.Errorf("%s does not start: %w", path, err)
 	}

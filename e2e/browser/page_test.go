@@ -34,7 +34,7 @@ var (
 // tab is a page in a profile of its own.
 type tab struct {
 	t   *testing.T
-	ctx context.Context
+	ctx context.Context //nolint:containedctx // chromedp's name for a tab
 
 	mu      sync.Mutex
 	said    []string // errors and warnings on the console, exceptions, and requests that failed

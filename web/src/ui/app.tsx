@@ -71,6 +71,11 @@ function Banner() {
     return (
       <p class="banner" data-state={s.state} role="status">
         {s.explanation}
+        {s.state === "closed" && (
+          <button type="button" onClick={() => model.signIn(model.credentials)}>
+            Connect again
+          </button>
+        )}
       </p>
     );
   }
