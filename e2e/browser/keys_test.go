@@ -121,7 +121,7 @@ func TestRefused(t *testing.T) {
 	p.press("NOSUCH")
 	p.press(kb.Enter)
 	p.wait("a row that waits", `document.querySelector(".row[data-symbol='NOSUCH']")?.dataset.trust === "waiting"`)
-	p.wait("that it says so", `document.querySelector(".row[data-symbol='NOSUCH'] .note").textContent === "no price yet"`)
+	p.wait("that it says so", `document.querySelector(".row[data-symbol='NOSUCH'] .note").textContent === "no price"`)
 }
 
 // TestDelivery has the gateway send less, and see that less comes.

@@ -43,10 +43,17 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	ctx, stop, err := launch(dir)
+	defer stop()
+	chrome, missing = ctx, err
+	return m.Run()
+}
+
+// launch starts a browser, whose profile is in dir; where there is none it says why.
+func launch(dir string) (ctx context.Context, stop context.CancelFunc, err error) {
 	path, err := find()
 	if err != nil {
-		missing = err
-		return m.Run()
+		return nil, func() {}, err
 	}
 	opts := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path), chromedp.DisableGPU, chromedp.UserDataDir(dir+"/profile"),
@@ -58,14 +65,11 @@ func run(m *testing.M) int {
 		opts = append(opts, chromedp.NoSandbox) // Chromium's sandbox does not work for root
 	}
 	alloc, end := chromedp.NewExecAllocator(context.Background(), opts...)
-	defer end()
-	browser, stop := chromedp.NewContext(alloc, chromedp.WithErrorf(func(string, ...any) {})) // of events that this version does not know
-	defer stop()
-	chrome = browser
-	if err := chromedp.Do(chrome); err != nil {
-		missing = fmt.Errorf("%s does not start: %w", path, err)
+	ctx, _ = chromedp.NewContext(alloc, chromedp.WithErrorf(func(string, ...any) {})) // of events that this version does not know
+	if err := chromedp.Do(ctx); err != nil {
+		return nil, end, fmt.Errorf("%s does not start: %w", path, err)
 	}
-	return m.Run()
+	return ctx, func() { _ = chromedp.Cancel(ctx); end() }, nil
 }
 
 // find looks for a browser.

@@ -28,7 +28,7 @@ describe("the view", () => {
 
   it("leaves out what makes no sense", () => {
     expect(
-      parseURL("?symbols=aapl,,%3Cscript%3E,AAPL,&symbol=%20&interval=7Min&delivery=sometimes&every=3&x=y"),
+      parseURL("?symbols=AAPL,,%3Cscript%3E,AAPL,&symbol=%20&interval=7Min&delivery=sometimes&every=3&x=y"),
     ).toEqual({ symbols: ["AAPL"] });
     expect(parseURL("")).toEqual({});
     expect(parseURL(`?symbols=${Array.from({ length: 400 }, (_, i) => `S${i}`).join(",")}`).symbols).toHaveLength(300);
@@ -60,10 +60,12 @@ describe("the view", () => {
   });
 
   it("knows a symbol", () => {
-    expect([" aapl ", "BRK.B", "btc/usd", "", "<b>", "A".repeat(33), "A B"].map(cleanSymbol)).toEqual([
+    expect([" AAPL ", "BRK.B", "BTC/USD", "ACP^", "BRpA", "", "<b>", "A".repeat(33), "A B"].map(cleanSymbol)).toEqual([
       "AAPL",
       "BRK.B",
       "BTC/USD",
+      "ACP^",
+      "BRpA",
       undefined,
       undefined,
       undefined,

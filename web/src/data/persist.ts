@@ -19,8 +19,8 @@ const key = "lzstock.view";
 
 /** cleanSymbol gives a symbol as the protocol takes it, or nothing. */
 export function cleanSymbol(text: string): string | undefined {
-  const s = text.trim().toUpperCase();
-  return /^[A-Z0-9][A-Z0-9./_:-]{0,31}$/.test(s) ? s : undefined;
+  const s = text.trim();
+  return /^[A-Za-z0-9./_:^-]{1,32}$/.test(s) ? s : undefined;
 }
 
 function symbolsOf(list: unknown): string[] | undefined {

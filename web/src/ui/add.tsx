@@ -64,7 +64,7 @@ export function AddSymbol() {
   const add = (symbol: string) => {
     cancel();
     if (!model.add(symbol)) {
-      hint.value = "A symbol has 1 to 32 letters, digits or . / - : _";
+      hint.value = "A symbol has 1 to 32 letters, digits or . / - : _ ^";
       open.value = true;
       return;
     }

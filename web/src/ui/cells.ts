@@ -57,7 +57,7 @@ export class Cells {
     if (t === "stale" || t === "quiet") note = row.heard ? age(now - row.heard) : "old";
     else if (t === "halted") note = "Halted";
     else if (t === "refused") note = row.refused;
-    else if (t === "waiting") note = "no price yet";
+    else if (t === "waiting") note = "no price";
     this.write("note", note);
     const title = t === "halted" ? row.halted : "";
     if (this.root.title !== title) this.root.title = title;
