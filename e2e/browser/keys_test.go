@@ -113,6 +113,7 @@ func TestRefused(t *testing.T) {
 	p := open(t, up(t)+"/?symbols=AAPL", desktop)
 	p.live()
 	p.press("/")
+	p.wait("the focus on the field", `document.activeElement?.id === "add"`)
 	p.press("<b>")
 	p.press(kb.Enter)
 	p.wait("what a symbol is", `/1 to 32/.test(document.querySelector("#found").innerText)`)

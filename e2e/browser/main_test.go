@@ -45,7 +45,7 @@ func run(m *testing.M) int {
 	}
 	ctx, stop, err := launch(dir)
 	defer stop()
-	chrome, missing = ctx, err
+	chrome, missing = ctx, err //nolint:fatcontext // set once, before any test
 	return m.Run()
 }
 

@@ -92,8 +92,10 @@ function shortcut(e: KeyboardEvent, model: Model): void {
   const step = { j: 1, k: -1 }[e.key];
   const interval = intervals[Number(e.key) - 1];
   if (e.key === "/") {
+    const field = document.getElementById("add");
+    field?.focus();
+    if (document.activeElement !== field) requestAnimationFrame(() => field?.focus()); // a phone shows it first
     model.tab.value = "list";
-    requestAnimationFrame(() => document.getElementById("add")?.focus());
   } else if (e.key === "?") model.helping.value = true;
   else if (e.key === "t") flipTheme();
   else if (e.key === "p") model.stream.cut();
