@@ -24,6 +24,7 @@ func TestPricesMove(t *testing.T) {
 	if seen := eval[[]string](p, changes); len(seen) < 4 || seen[0] == seen[1] {
 		t.Errorf("AAPL's price on the page was %q", seen)
 	}
+	p.wait("a badge", `document.querySelector(".badge")`)
 	if badge := p.text(".badge"); badge != "Simulated data" {
 		t.Errorf("the badge says %q, want that the data is simulated", badge)
 	}
