@@ -119,10 +119,8 @@ generate: ## Generate Go code from the protobuf definitions, and the browser SDK
 	$(TOOL) buf generate
 	go run ./internal/wire/gen sdk/typescript/src
 
-GENERATED := internal/gen sdk/typescript/src/codes.ts sdk/typescript/src/tables.ts
-
 # What is generated, and committed all the same.
-GENERATED := internal/gen web/dist
+GENERATED := internal/gen sdk/typescript/src/codes.ts sdk/typescript/src/tables.ts web/dist
 
 .PHONY: drift
 drift: generate ## Fail where generated code, or the built pages, are not what their sources say

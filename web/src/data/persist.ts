@@ -33,11 +33,12 @@ function checked(v: Record<string, unknown>): View {
   const view: View = {};
   const symbols = symbolsOf(v.symbols);
   if (symbols) view.symbols = symbols;
-  if (typeof v.symbol === "string") view.symbol = cleanSymbol(v.symbol);
-  if (typeof v.interval === "string") view.interval = intervalOf(v.interval)?.id;
+  const symbol = typeof v.symbol === "string" ? cleanSymbol(v.symbol) : undefined;
+  if (symbol) view.symbol = symbol;
+  const interval = typeof v.interval === "string" ? intervalOf(v.interval) : undefined;
+  if (interval) view.interval = interval.id;
   if (deliveries.includes(v.delivery as Delivery)) view.delivery = v.delivery as Delivery;
   if (paces.includes(Number(v.every)) && v.every !== null && v.every !== "") view.every = Number(v.every);
-  for (const name of Object.keys(view) as (keyof View)[]) if (view[name] === undefined) delete view[name];
   return view;
 }
 

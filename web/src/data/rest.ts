@@ -74,7 +74,7 @@ export class Rest {
     else if (c?.key) Object.assign(headers, { "APCA-API-KEY-ID": c.key, "APCA-API-SECRET-KEY": c.secret ?? "" });
     let response: Response;
     try {
-      response = await this.ask(`${path}?${params.join("&")}`, { headers, signal, cache: "no-store" });
+      response = await this.ask(`${path}?${params.join("&")}`, { headers, signal: signal ?? null, cache: "no-store" });
     } catch (e) {
       return {
         ok: false,

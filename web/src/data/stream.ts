@@ -32,7 +32,7 @@ export interface Origin {
 }
 
 export interface StreamOptions {
-  credentials?: Credentials;
+  credentials: Credentials | undefined;
   delivery: Delivery;
   every: number;
 }
