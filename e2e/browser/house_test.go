@@ -23,10 +23,17 @@ func spawn(t *testing.T, args ...string) *proc.Process {
 // up runs everything in one process, and gives the page's URL.
 func up(t *testing.T, args ...string) string {
 	t.Helper()
+	url, _ := upServing(t, append([]string{"--source", market}, args...)...)
+	return url
+}
+
+// upServing gives the address of the services, too.
+func upServing(t *testing.T, args ...string) (url, grpc string) {
+	t.Helper()
 	needBrowser(t)
-	listen := proc.FreeAddr(t)
-	spawn(t, append([]string{"up", "--listen", listen, "--grpc", proc.FreeAddr(t), "--source", market}, args...)...)
-	return "http://" + listen
+	listen, grpc := proc.FreeAddr(t), proc.FreeAddr(t)
+	spawn(t, append([]string{"up", "--listen", listen, "--grpc", grpc}, args...)...)
+	return "http://" + listen, grpc
 }
 
 // house is everything in processes of their own.
