@@ -72,7 +72,6 @@ func open(t *testing.T, url string, s screen) *tab {
 	if s.phone {
 		size = []chromedp.EmulateViewportOption{chromedp.EmulateScale(2), chromedp.EmulateMobile, chromedp.EmulateTouch}
 	}
-	p.allow(`404 \(Not Found\).*/(v1/symbols|v2/stocks/(bars|snapshots))`) // TODO until REST is there
 	p.do(chromedp.EmulateViewport(s.width, s.height, size...), chromedp.Navigate(url))
 	return p
 }

@@ -63,7 +63,7 @@ export class Model {
     this.stream = new Stream(this.options);
     this.stream.onRow = (row) => this.mark(row);
     this.stream.onChange = () => this.refresh();
-    this.stream.onDenied = (why) => this.ask(why);
+    this.stream.onDenied = (why) => this.denied(why);
     this.stream.onRecovered = () => this.recovered.value++;
     this.stream.onChart = (events, now) => {
       for (const f of this.followers) f(events, now);
@@ -165,6 +165,11 @@ export class Model {
     void this.fill(this.symbols.value);
   }
 
+  /** denied asks who the reader is, once the gateway has refused. */
+  private denied(why: string): void {
+    this.ask(this.credentials ? `The gateway did not take them: ${why}.` : "This gateway wants to know who you are.");
+  }
+
   ask(why: string): void {
     if (!this.asking.value) this.asking.value = why;
   }
@@ -203,10 +208,7 @@ export class Model {
 
   /** failed says what REST lacks; who must sign in is asked to. */
   failed(f: Failure): void {
-    if (f.kind === "denied" && f.status === 401)
-      this.ask(
-        this.credentials ? `The gateway did not take them: ${f.detail}` : "This gateway wants to know who you are.",
-      );
+    if (f.kind === "denied" && f.status === 401) this.denied(f.detail);
     else if (f.kind !== "unreachable") this.trouble.value = f; // the stream tells that already
   }
 

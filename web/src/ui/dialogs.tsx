@@ -75,7 +75,7 @@ export function Help() {
         <a href="https://www.tradingview.com/" rel="noreferrer" target="_blank">
           TradingView
         </a>{" "}
-        Lightweight Charts™, Copyright (с) 2025 TradingView, Inc.
+        Lightweight Charts™, © 2025 TradingView, Inc.
       </p>
     </Dialog>
   );
@@ -124,6 +124,7 @@ export function SignIn() {
               <input
                 type="text"
                 name="key"
+                autofocus
                 autocomplete="off"
                 spellcheck={false}
                 value={key.value}
