@@ -16,6 +16,9 @@ const favourites = ["AAPL", "MSFT", "NVDA", "SPY", "TSLA", "AMZN", "GOOGL", "MET
 /** Follower gets what comes for the symbol on the chart, and when. */
 type Follower = Stream["onChart"];
 
+/** atOnce is how many symbols one request asks for. */
+const atOnce = 100;
+
 /** Model is all that the page knows; components read its signals and call its methods. */
 export class Model {
   readonly symbols = signal<string[]>([]);
@@ -231,6 +234,10 @@ export class Model {
   /** fill asks for what the stream does not bring: previous closes, and names. */
   private async fill(symbols: readonly string[]): Promise<void> {
     if (symbols.length === 0) return;
+    if (symbols.length > atOnce) {
+      await this.fill(symbols.slice(0, atOnce));
+      return this.fill(symbols.slice(atOnce));
+    }
     const r = await this.rest.snapshots(symbols);
     if (!r.ok) return this.failed(r.failure);
     if (this.trouble.value?.kind === "unavailable") this.trouble.value = undefined;
