@@ -85,6 +85,7 @@ func TestLedger(t *testing.T) {
 	mark := eval[int](p, "lzstock.status().events")
 	proc.Eventually(t, "events again", func() bool { return eval[int](p, "lzstock.status().events") > mark+100 })
 	w.compare(p, 350)
+	t.Logf("the page's journal: %q", eval[[]string](p, "lzstock.journal()"))
 }
 
 // TestMonitorDies kills the monitor: prices are stale, and seen to be. Another one
