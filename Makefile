@@ -120,12 +120,12 @@ generate: ## Generate Go code from the protobuf definitions, and the browser SDK
 	go run ./internal/wire/gen sdk/typescript/src
 
 # What is generated, and committed all the same.
-GENERATED := internal/gen sdk/typescript/src/codes.ts sdk/typescript/src/tables.ts web/dist
+GENERATED := internal/gen sdk/typescript/src/codes.ts sdk/typescript/src/tables.ts web/dist web/ops/dist
 
 .PHONY: drift
 drift: generate ## Fail where generated code, or the built pages, are not what their sources say
 ifeq ($(NODE),)
-	@echo "no npm: whether web/dist is what its sources say was NOT checked" >&2; [[ $${CI:-} != true ]]
+	@echo "no npm: whether the built pages are what their sources say was NOT checked" >&2; [[ $${CI:-} != true ]]
 else
 	$(MAKE) web
 endif
