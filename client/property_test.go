@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -167,11 +168,18 @@ func (s scenario) play(t *testing.T, fail func(string, ...any)) (st client.Stats
 	return st
 }
 
-// repeat sends the last event of a topic again.
+// repeat sends the last event of a topic again, also where it was lost on the way
+// before.
 func (m *model) repeat(topic market.Topic) {
 	m.each(func(l *link) {
-		if last := l.last[topic]; last > 0 && !l.frozen && !m.skip[topic] {
-			_ = l.data(trade(topic.Symbol, last, last))
+		if l.frozen || m.skip[topic] {
+			return
+		}
+		for _, e := range slices.Backward(m.log) {
+			if last := l.last[topic]; e.epoch == m.epoch && e.event.Topic() == topic && e.event.Seq == last {
+				_ = l.data(l.next(e.event))
+				return
+			}
 		}
 	})
 }
