@@ -111,6 +111,13 @@ func (c *catchUp) add(u *sub, since market.Position) {
 	}
 }
 
+// resumes reports whether a topic was subscribed in order to catch up, and has had
+// no event put in yet.
+func (c *catchUp) resumes(u *sub) bool {
+	_, waits := c.waits[u]
+	return waits
+}
+
 // from gives the position after which a topic's events are to be put in.
 func (c *catchUp) from(u *sub) market.Seq { return max(c.at, c.floors[u]) }
 
@@ -223,11 +230,14 @@ func (s *shard) lacks(m *Member) (lacks bool) {
 			continue
 		}
 		from := c.from(u)
+		c.beyond = c.beyond || from > s.settled
+		if u.topic.last.Seq <= from {
+			continue // nothing is known of it behind that; it may never have had anything
+		}
 		if !any || from < low {
 			low, any = from, true
 		}
 		lacks = lacks || !s.holds(u.topic, from)
-		c.beyond = c.beyond || from > s.settled
 	}
 	if !any {
 		low = s.settled

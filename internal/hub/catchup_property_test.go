@@ -502,6 +502,42 @@ func TestCatchUpOnAFreshHub(t *testing.T) {
 	})
 }
 
+// TestCatchUpBesideOthers has a member of a fresh hub resume one topic, and listen to
+// others: one that has had no event yet, and one whose value it does not want. What is
+// fetched is what it misses of the first, and nothing of the past of the others comes.
+func TestCatchUpBesideOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := start(t, Config{Shards: 1, Window: 64})
+		const epoch = 7
+		must(t, h.Feed(t.Context(), market.Feed{State: market.FeedLive, Epoch: epoch}))
+		var r recorder
+		m := join(t, h, &r, mailbox.Options{Mode: mailbox.Every})
+		var wants []Want
+		since := market.Position{Epoch: epoch, Seq: 1000}
+		must(t, m.Subscribe(t.Context(), Subscription{Topics: tradesOf("A"), CatchUp: &CatchUp{
+			Since: since, Fetch: func(w Want) { wants = append(wants, w) },
+		}}, nil))
+		must(t, m.Subscribe(t.Context(), Subscription{Topics: tradesOf("QUIET"), Snapshot: true}, nil))
+		must(t, m.Subscribe(t.Context(), Subscription{Topics: tradesOf("PLAIN")}, nil))
+		must(t, h.Replace(t.Context(), tradesOf("A", "QUIET", "PLAIN"), []market.Event{trade(1150, "PLAIN"), trade(1200, "A")}))
+		synctest.Wait()
+		if len(wants) != 1 || wants[0].After != since {
+			t.Fatalf("wants %v: want one, after %s", wants, since)
+		}
+		before, last, live := trade(1150, "PLAIN"), trade(1200, "A"), trade(1300, "PLAIN")
+		before.Prev, last.Prev, live.Prev = 990, 950, 1150
+		must(t, m.Refill(t.Context(), wants[0], Refill{Events: []market.Event{before, last}, Through: 1200}))
+		must(t, h.Publish(t.Context(), []market.Event{trade(1250, "QUIET"), live}))
+		synctest.Wait()
+		if got := r.take(); names(got) != "A QUIET PLAIN" || !slices.Equal(seqs(got), []market.Seq{1200, 1250, 1300}) {
+			t.Errorf("got %s at %v", names(got), seqs(got))
+		}
+		if len(r.notices) > 1 || len(wants) != 1 {
+			t.Errorf("told %v, asked %d times", r.notices, len(wants))
+		}
+	})
+}
+
 // TestCatchUpProperty has a subscriber resume at any place of any feed, in any
 // mode, whatever the hub holds and whoever helps: what it gets is what the feed
 // published after the place, or it is told of a gap.

@@ -100,7 +100,8 @@ func (s *shard) replace(topics []market.Topic, b *mailbox.Batch) {
 		e := item.Event()
 		s.position = max(s.position, e.Seq)
 		t := s.topic(e.Topic())
-		missed := t.last.Seq > 0 && e.Seq > t.last.Seq
+		first := t.last.Seq == 0
+		missed := !first && e.Seq > t.last.Seq
 		if e.Seq > t.last.Seq {
 			t.reset(e.Seq)
 			t.last = *e
@@ -109,10 +110,11 @@ func (s *shard) replace(topics []market.Topic, b *mailbox.Batch) {
 			if missed {
 				u.member.box.Clear(&u.slot)
 			}
-			if u.wantSnap || missed {
-				if u.wantSnap = false; u.member.catch != nil {
-					u.member.catch.floors[u] = e.Seq
-				}
+			wanted := u.wantSnap || missed
+			if c := u.member.catch; c != nil && (wanted || (first && !c.resumes(u))) {
+				c.floors[u] = e.Seq
+			}
+			if u.wantSnap = false; wanted {
 				u.member.box.AddSnapshot(&u.slot, item, s.now)
 				s.touch(u.member)
 			}
