@@ -70,21 +70,26 @@ func (v *values) correct(e *market.Event) {
 	}
 }
 
+// askCurrent reads a request for current values, and gets them, of the channels that
+// the credentials cover.
+func (g *Gateway) askCurrent(r *http.Request, who *session.Identity, channels ...market.Channel) (q priceQuery, single bool, all map[market.Symbol]*values, p *problem) {
+	if q, single, p = g.ask(r, who, priceParams{}); p != nil {
+		return q, single, nil, p
+	}
+	granted, p := covered(who, q.Symbols, channels...)
+	if p == nil {
+		p = current(who)
+	}
+	if p == nil {
+		all, p = g.values(r, q.Symbols, granted)
+	}
+	return q, single, all, p
+}
+
 // getLatest answers the latest of one channel.
 func (g *Gateway) getLatest(c market.Channel) pricesCall {
 	return func(w http.ResponseWriter, r *http.Request, who *session.Identity) *problem {
-		q, single, p := g.ask(r, who, priceParams{})
-		if p != nil {
-			return p
-		}
-		granted, p := covered(who, q.Symbols, c)
-		if p == nil {
-			p = current(who)
-		}
-		if p != nil {
-			return p
-		}
-		all, p := g.values(r, q.Symbols, granted)
+		q, single, all, p := g.askCurrent(r, who, c)
 		if p != nil {
 			return p
 		}
@@ -129,18 +134,7 @@ func noPrices(s market.Symbol) *problem {
 // getSnapshots answers all current values of symbols, of the channels that the
 // credentials cover.
 func (g *Gateway) getSnapshots(w http.ResponseWriter, r *http.Request, who *session.Identity) *problem {
-	q, single, p := g.ask(r, who, priceParams{})
-	if p != nil {
-		return p
-	}
-	granted, p := covered(who, q.Symbols, market.Trades, market.Quotes, market.Bars, market.DailyBars)
-	if p == nil {
-		p = current(who)
-	}
-	if p != nil {
-		return p
-	}
-	all, p := g.values(r, q.Symbols, granted)
+	q, single, all, p := g.askCurrent(r, who, market.Trades, market.Quotes, market.Bars, market.DailyBars)
 	if p != nil {
 		return p
 	}
