@@ -79,8 +79,11 @@ func (w *witness) compare(p *tab, least int64) {
 	if a.Repeats > 0 {
 		w.t.Errorf("the page was given %d events twice", a.Repeats)
 	}
+	w.mu.Lock()
+	keys := slices.Sorted(maps.Keys(w.came))
+	w.mu.Unlock()
 	var total int64
-	for _, key := range slices.Sorted(maps.Keys(w.came)) {
+	for _, key := range keys {
 		got := a.Topics[key]
 		proc.Eventually(w.t, "what the page has, for the witness: "+key, func() bool {
 			w.mu.Lock()
