@@ -158,9 +158,16 @@ func (h *hops) play(steps []hopStep) string {
 			h.symbols[0] = symbol
 		}
 	}
-	time.Sleep(15 * time.Second) // attempts may be up to 5 s apart by now, and last as long
-	synctest.Wait()
-	return h.sink.check(h.sent)
+	time.Sleep(5 * time.Second)
+	problem := ""
+	for range 60 { // attempts may be up to 5 s apart by now, last as long, and several be in vain
+		synctest.Wait()
+		if problem = h.sink.check(h.sent); problem == "" {
+			break
+		}
+		time.Sleep(time.Second)
+	}
+	return problem
 }
 
 // hopRecord is a sink that writes down what it got.
