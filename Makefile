@@ -74,7 +74,7 @@ test: ## Run all tests, those of whole processes in e2e/ included, with the race
 	$(MAKE) test-web
 
 .PHONY: e2e
-e2e: ## Run only the tests of whole processes
+e2e: chromium ## Run only the tests of whole processes
 	FAULT_SLACK=$${FAULT_SLACK:-4} go test $(RACE) -count=1 ./e2e/...
 
 .PHONY: lint
