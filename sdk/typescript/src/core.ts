@@ -95,7 +95,8 @@ export class Core extends Emitter {
       counts.throttled = cur.throttled;
       this.tell("throttle", { on: cur.throttled });
     }
-    const is = cur?.feed?.state ?? "live";
+    // Until something has been answered, credentials may be wanted.
+    const is = cur?.feed?.state ?? (cur?.restoring ? previous : "live");
     if (cur && is === "live") this.#wellAt = now();
     counts.transport = cur && (cur.sse ? "sse" : "websocket");
     this.state = this.#ended

@@ -92,8 +92,25 @@ describe("connecting", () => {
     expect(c.state).toBe("connecting");
     net.last.say({ T: "success", msg: "authenticated" });
     await pass(1);
-    expect(net.last.commands("subscribe")).toHaveLength(1);
+    const [subscribe] = net.last.commands("subscribe");
+    expect(c.state).toBe("connecting"); // nothing has been answered yet
+    net.last.ack(subscribe as Record<string, unknown>);
+    await pass(1);
     expect(c.state).toBe("live");
+  });
+
+  it("is not live before a gateway that wants to know who it is has said so", async () => {
+    const net = new Net();
+    net.serve = (s) => {
+      s.oncommand = () => setTimeout(() => s.say({ T: "error", code: 401, msg: "not authenticated", retry: false }), 1);
+      s.greet();
+    };
+    const c = make(net, {});
+    const told = listen(c);
+    c.subscribe({ trades: ["A"] });
+    await pass(10);
+    expect(c.state).toBe("closed");
+    expect(told.state.map((e) => e.state)).not.toContain("live");
   });
 
   it("renews a token before it expires, also where that fails at first", async () => {
