@@ -103,7 +103,16 @@ func (c *chaos) count(fault string) {
 
 func (c *chaos) parts() []part {
 	s := c.system
-	again := func(n *node) { n.start().proc.WaitReady() }
+	// A process whose start falls into the time without a leader of the bus may give
+	// up after 10 s. It is started once more, as supervisors do.
+	again := func(n *node) {
+		for n.start().proc.WaitReadyOrEnd() {
+			c.count("start given up")
+			if !strings.Contains(n.proc.Out.String(), "no answer within 10s") {
+				n.t.Fatalf("%s ended: %v\n%s", n.spec.Name, n.proc.Err, n.proc.Out)
+			}
+		}
+	}
 	stopped := func(n *node, rnd *rand.Rand) {
 		n.stop()
 		c.pause(rnd, time.Second, 6*time.Second)

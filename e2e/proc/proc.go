@@ -51,8 +51,9 @@ type Process struct {
 	Done  chan struct{} // closed when it has ended
 	Err   error         // of Wait, once Done is closed
 
-	t    testing.TB
-	wait sync.WaitGroup
+	t       testing.TB
+	wait    sync.WaitGroup
+	excused bool // its end by itself is no fault
 }
 
 // Output collects what a process prints. Its methods may be called from any
@@ -117,6 +118,22 @@ func (p *Process) WaitReady() {
 	})
 }
 
+// WaitReadyOrEnd waits until /readyz answers 200, or the process has ended by itself,
+// which it reports, and which is no fault then.
+func (p *Process) WaitReadyOrEnd() (ended bool) {
+	p.t.Helper()
+	Eventually(p.t, p.Name+" is ready or has ended", func() bool {
+		select {
+		case <-p.Done:
+			ended = true
+		default:
+		}
+		return ended || p.Ready()
+	})
+	p.excused = ended
+	return ended
+}
+
 // Ready reports whether /readyz answers 200.
 func (p *Process) Ready() bool {
 	status, _ := Get(p.Admin + "/readyz")
@@ -137,7 +154,7 @@ func (p *Process) Stop() {
 		p.t.Errorf("%s did not end on SIGTERM\n%s", p.Name, p.Out)
 	}
 	p.wait.Wait()
-	if p.Err != nil && !p.Killed() {
+	if p.Err != nil && !p.Killed() && !p.excused {
 		p.t.Errorf("%s: %v", p.Name, p.Err)
 	}
 	if strings.Contains(p.Out.String(), "DATA RACE") {
