@@ -71,6 +71,8 @@ func factOf(e *market.Event) (string, fact) {
 		typ = "q"
 		texts[3], texts[4] = []byte(e.Quote.BidPrice.String()), []byte(e.Quote.BidSize.String())
 		texts[5], texts[6] = []byte(e.Quote.AskPrice.String()), []byte(e.Quote.AskSize.String())
+	case e.Status != nil:
+		typ = "s"
 	}
 	return typ + string(e.Symbol), fact{uint64(e.Seq), hashOf(&texts)}
 }
