@@ -2,8 +2,10 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -16,30 +18,43 @@ import (
 
 const (
 	callsAtOnce = 64                      // calls that go on at the same time
+	leastRetry  = 50 * time.Millisecond   // the least limit of the time between two attempts
 	callTime    = 1500 * time.Millisecond // that a monitor may take for one before it is asked again, or another is
 )
 
-// call asks the monitor in use, and another one where the stream has moved to it,
+// errand is a kind of calls.
+type errand struct {
+	slots  chan struct{} // as many of them go on at the same time
+	within time.Duration // that a monitor may take before it is asked again, or another is; 0: any
+	final  []codes.Code  // that asking again would not change
+}
+
+// refusals are the codes of what no monitor will do, and more.
+func refusals(more codes.Code) []codes.Code {
+	return []codes.Code{codes.InvalidArgument, codes.ResourceExhausted, codes.Unimplemented, codes.PermissionDenied, more}
+}
+
+// run asks the monitor in use, and another one where the stream has moved to it,
 // until one answers or ctx ends. What asking again would not change is returned at
 // once. For any goroutine.
-func call[R any](ctx context.Context, c *Client, what string, ask func(context.Context, pb.MarketMonitorClient) (R, error)) (answer R, err error) {
+func run[R any](ctx context.Context, c *Client, e errand, ask func(context.Context, pb.MarketMonitorClient) (R, error)) (answer R, err error) {
 	select {
-	case c.calls <- struct{}{}:
-		defer func() { <-c.calls }()
+	case e.slots <- struct{}{}:
+		defer func() { <-e.slots }()
 	case <-ctx.Done():
-		return answer, fmt.Errorf("%s: %w", what, context.Cause(ctx))
+		return answer, context.Cause(ctx)
 	}
 	err = errNoMonitor
-	for limit := replayRetry; ; limit = min(2*limit, time.Second) {
+	for limit := leastRetry; ; limit = min(2*limit, time.Second) {
 		if monitor := c.monitor.Load(); monitor != nil {
-			bound, cancel := context.WithTimeout(ctx, callTime)
+			bound, cancel := ctx, context.CancelFunc(func() {})
+			if e.within > 0 {
+				bound, cancel = context.WithTimeout(ctx, e.within)
+			}
 			answer, err = ask(bound, *monitor)
 			cancel()
-			switch status.Code(err) { //nolint:exhaustive // the others may pass
-			case codes.OK:
-				return answer, nil
-			case codes.InvalidArgument, codes.ResourceExhausted, codes.Unimplemented, codes.PermissionDenied, codes.Internal:
-				return answer, fmt.Errorf("%s: %w", what, err)
+			if err == nil || slices.Contains(e.final, status.Code(err)) {
+				return answer, err
 			}
 		}
 		wait := time.NewTimer(rand.N(limit) + time.Millisecond)
@@ -47,9 +62,19 @@ func call[R any](ctx context.Context, c *Client, what string, ask func(context.C
 		case <-wait.C:
 		case <-ctx.Done():
 			wait.Stop()
-			return answer, fmt.Errorf("%s: %w", what, err)
+			return answer, err
 		}
 	}
+}
+
+var errNoMonitor = errors.New("there is no monitor")
+
+// call is for what clients ask for over REST, who do not wait long.
+func call[R any](ctx context.Context, c *Client, what string, ask func(context.Context, pb.MarketMonitorClient) (R, error)) (answer R, err error) {
+	if answer, err = run(ctx, c, errand{slots: c.calls, within: callTime, final: refusals(codes.Internal)}, ask); err != nil {
+		return answer, fmt.Errorf("%s: %w", what, err)
+	}
+	return answer, nil
 }
 
 // Bars gives a page of bars of the past. The error is market.ErrPageToken where the
@@ -59,16 +84,21 @@ func (c *Client) Bars(ctx context.Context, q *market.BarQuery) (market.BarPage, 
 		return m.GetBars(ctx, marketpb.BarQuery(q))
 	})
 	if err != nil {
-		if q.Token != "" && status.Code(err) == codes.InvalidArgument {
-			return market.BarPage{}, fmt.Errorf("%w: %w", market.ErrPageToken, err)
-		}
-		return market.BarPage{}, err
+		return market.BarPage{}, ofToken(q.Token, err)
 	}
 	page, err := marketpb.FromBarPage(r)
 	if err != nil {
 		return market.BarPage{}, fmt.Errorf("%w: a page of bars: %w", errProtocol, err)
 	}
 	return page, nil
+}
+
+// ofToken blames the token of a page, if there was one, for a bad request.
+func ofToken(token string, err error) error {
+	if token != "" && status.Code(err) == codes.InvalidArgument {
+		return fmt.Errorf("%w: %w", market.ErrPageToken, err)
+	}
+	return err
 }
 
 // Values gives the current values of topics, all at one moment of the feed, and the
@@ -104,10 +134,7 @@ func (c *Client) Listings(ctx context.Context, prefix, token string, limit int) 
 		return m.ListSymbols(ctx, &pb.ListSymbolsRequest{Prefix: prefix, PageToken: token, PageSize: int32(limit)})
 	})
 	if err != nil {
-		if token != "" && status.Code(err) == codes.InvalidArgument {
-			return market.ListingPage{}, fmt.Errorf("%w: %w", market.ErrPageToken, err)
-		}
-		return market.ListingPage{}, err
+		return market.ListingPage{}, ofToken(token, err)
 	}
 	page := market.ListingPage{Next: r.GetNextPageToken()}
 	for _, s := range r.GetSymbols() {

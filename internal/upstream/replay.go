@@ -2,10 +2,7 @@ package upstream
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math/rand/v2"
-	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -16,9 +13,8 @@ import (
 )
 
 const (
-	replayLimit   = 2000                  // events a page
-	replaysAtOnce = 32                    // pages that are asked for at the same time
-	replayRetry   = 50 * time.Millisecond // the least limit of the time between two attempts
+	replayLimit   = 2000 // events a page
+	replaysAtOnce = 32   // pages that are asked for at the same time
 )
 
 // Replay asks the monitor for what some topics had after a position: a page of
@@ -28,38 +24,18 @@ const (
 func (c *Client) Replay(ctx context.Context, topics []market.Topic, after market.Position) (
 	events []market.Event, through market.Seq, missed []market.Topic, err error,
 ) {
-	select {
-	case c.replays <- struct{}{}:
-		defer func() { <-c.replays }()
-	case <-ctx.Done():
-		return nil, 0, nil, context.Cause(ctx)
-	}
 	req := &pb.ReplayRequest{Topics: marketpb.Topics(topics), Since: marketpb.Position(after), Limit: replayLimit}
-	err = errNoMonitor
-	for limit := replayRetry; ; limit = min(2*limit, time.Second) {
-		if monitor := c.monitor.Load(); monitor != nil {
-			var r *pb.ReplayResponse
-			r, err = (*monitor).Replay(ctx, req)
-			switch status.Code(err) { //nolint:exhaustive // the others may pass
-			case codes.OK:
-				return c.page(r, after)
-			case codes.OutOfRange:
-				return nil, 0, topics, nil
-			case codes.InvalidArgument, codes.ResourceExhausted, codes.Unimplemented, codes.PermissionDenied:
-				return nil, 0, nil, fmt.Errorf("replay after %s: %w", after, err)
-			}
-		}
-		wait := time.NewTimer(rand.N(limit) + time.Millisecond)
-		select {
-		case <-wait.C:
-		case <-ctx.Done():
-			wait.Stop()
-			return nil, 0, nil, fmt.Errorf("replay after %s: %w", after, err)
-		}
+	r, err := run(ctx, c, errand{slots: c.replays, final: refusals(codes.OutOfRange)}, func(ctx context.Context, m pb.MarketMonitorClient) (*pb.ReplayResponse, error) {
+		return m.Replay(ctx, req)
+	})
+	switch {
+	case err == nil:
+		return c.page(r, after)
+	case status.Code(err) == codes.OutOfRange:
+		return nil, 0, topics, nil
 	}
+	return nil, 0, nil, fmt.Errorf("replay after %s: %w", after, err)
 }
-
-var errNoMonitor = errors.New("there is no monitor")
 
 func (c *Client) page(r *pb.ReplayResponse, after market.Position) ([]market.Event, market.Seq, []market.Topic, error) {
 	events, err := marketpb.FromEvents(r.GetEvents())
