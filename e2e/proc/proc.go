@@ -108,21 +108,22 @@ func Spawn(tb testing.TB, s Spec) *Process {
 // WaitReady waits until /readyz answers 200.
 func (p *Process) WaitReady() {
 	p.t.Helper()
-	Eventually(p.t, p.Name+" is ready", func() bool {
-		select {
-		case <-p.Done:
-			p.t.Fatalf("%s ended: %v\n%s", p.Name, p.Err, p.Out)
-		default:
-		}
-		return p.Ready()
-	})
+	if p.readyOrEnded() {
+		p.t.Fatalf("%s ended: %v\n%s", p.Name, p.Err, p.Out)
+	}
 }
 
 // WaitReadyOrEnd waits until /readyz answers 200, or the process has ended by itself,
 // which it reports, and which is no fault then.
 func (p *Process) WaitReadyOrEnd() (ended bool) {
 	p.t.Helper()
-	Eventually(p.t, p.Name+" is ready or has ended", func() bool {
+	p.excused = p.readyOrEnded()
+	return p.excused
+}
+
+func (p *Process) readyOrEnded() (ended bool) {
+	p.t.Helper()
+	Eventually(p.t, p.Name+" is ready", func() bool {
 		select {
 		case <-p.Done:
 			ended = true
@@ -130,7 +131,6 @@ func (p *Process) WaitReadyOrEnd() (ended bool) {
 		}
 		return ended || p.Ready()
 	})
-	p.excused = ended
 	return ended
 }
 

@@ -43,7 +43,7 @@ func TestEndings(t *testing.T) {
 		"clean":     {"exit 0", nil, false},
 		"bad":       {"exit 3", nil, true},
 		"data race": {"echo 'WARNING: DATA RACE'", nil, true},
-		"killed":    {"sleep 100", (*Process).Kill, false},
+		"killed":    {"exec sleep 100", (*Process).Kill, false},
 		"stopped": {"trap 'exit 0' TERM; echo on; while :; do sleep 0.01; done", func(p *Process) {
 			Eventually(t, "its word", func() bool { return strings.Contains(p.Out.String(), "on") })
 			_ = p.Cmd.Process.Signal(syscall.SIGSTOP)
