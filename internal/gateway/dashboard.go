@@ -23,11 +23,7 @@ func (g *Gateway) dashboard() error {
 		}
 		p.Serve(w, r, g.cfg.Addresses.Secure(r))
 	}
-	for _, at := range p.Paths() {
-		pattern := at
-		if at == "/" {
-			pattern = "/{$}"
-		}
+	for _, pattern := range p.Patterns() {
 		g.mux.HandleFunc("GET "+pattern, serve)
 		g.mux.HandleFunc(pattern, g.wrongMethod("GET, HEAD"))
 	}

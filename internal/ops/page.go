@@ -4,12 +4,15 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"net/http"
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/lzstock/lzstock/internal/page"
 )
 
 // Path is where the figures are, as JSON.
@@ -62,7 +65,7 @@ type document struct {
 type Page struct {
 	cfg     Config
 	started time.Time
-	files   http.Handler
+	files   *page.Page
 
 	mu     sync.Mutex
 	slow   any
@@ -74,29 +77,22 @@ func NewPage(c Config) (*Page, error) {
 	if c.History == nil || c.Files == nil || c.Logger == nil || c.State == nil {
 		return nil, errors.New("ops: a page needs its files, a history, the state of the parts and a logger")
 	}
-	return &Page{cfg: c, started: time.Now(), files: http.FileServerFS(c.Files)}, nil
+	files, err := page.New(c.Files, "/")
+	if err != nil {
+		return nil, fmt.Errorf("ops: %w", err)
+	}
+	return &Page{cfg: c, started: time.Now(), files: files}, nil
 }
 
 // Admin registers the page and its figures:
 //
-//	GET /                  the page, and its files below /assets/
+//	GET /                  the page, and its files beside it
 //	GET /ops.json?since=MS the figures after a time, in Unix milliseconds; all without
 func (p *Page) Admin(mux *http.ServeMux) {
-	mux.HandleFunc("GET /{$}", p.file)
-	mux.HandleFunc("GET /assets/", p.file)
+	for _, pattern := range p.files.Patterns() {
+		mux.HandleFunc("GET "+pattern, func(w http.ResponseWriter, r *http.Request) { p.files.Serve(w, r, r.TLS != nil) })
+	}
 	mux.HandleFunc("GET "+Path, p.figures)
-}
-
-// file serves the page. It runs its own scripts alone, is shown in no frame, and asks
-// nobody else for anything.
-func (p *Page) file(w http.ResponseWriter, r *http.Request) {
-	h := w.Header()
-	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Cross-Origin-Opener-Policy", "same-origin")
-	h.Set("Cache-Control", "no-cache")
-	p.files.ServeHTTP(w, r)
 }
 
 func (p *Page) figures(w http.ResponseWriter, r *http.Request) {

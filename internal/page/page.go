@@ -102,16 +102,19 @@ func newFile(name string, text []byte) (*file, error) {
 	return f, nil
 }
 
-// Paths lists where the page's files are.
-func (p *Page) Paths() []string {
+// Patterns lists the page's files as http.ServeMux has them, without a method.
+func (p *Page) Patterns() []string {
 	out := make([]string, 0, len(p.files))
 	for at := range p.files {
+		if strings.HasSuffix(at, "/") {
+			at += "{$}"
+		}
 		out = append(out, at)
 	}
 	return out
 }
 
-// Serve answers a GET or HEAD of a path that Paths lists, and reports whether it
+// Serve answers a GET or HEAD of a path that Patterns lists, and reports whether it
 // did. secure is whether the client came by TLS.
 func (p *Page) Serve(w http.ResponseWriter, r *http.Request, secure bool) bool {
 	f := p.files[r.URL.Path]

@@ -109,9 +109,9 @@ func TestCompressed(t *testing.T) {
 
 func TestPrefix(t *testing.T) {
 	p := sample(t, "/ops/")
-	paths := p.Paths()
+	paths := p.Patterns()
 	slices.Sort(paths)
-	if want := []string{"/ops/", "/ops/assets/index-abc.css", "/ops/assets/index-abc.js", "/ops/theme.js"}; !slices.Equal(paths, want) {
+	if want := []string{"/ops/assets/index-abc.css", "/ops/assets/index-abc.js", "/ops/theme.js", "/ops/{$}"}; !slices.Equal(paths, want) {
 		t.Errorf("files are at %q, want %q", paths, want)
 	}
 	if r := ask(t, p, http.MethodGet, "/ops/"); r.StatusCode != http.StatusOK {
