@@ -1,7 +1,9 @@
-// Before anything is drawn: the theme that the reader chose, if any.
+// Before anything is drawn: the theme that the reader chose, or else the machine's.
+let theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
 try {
-  const theme = localStorage.getItem("lzstock.theme");
-  if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
+  const chosen = localStorage.getItem("lzstock.theme");
+  if (chosen === "light" || chosen === "dark") theme = chosen;
 } catch {
   // Storage may be forbidden: the machine's theme serves.
 }
+document.documentElement.dataset.theme = theme;
