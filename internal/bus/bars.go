@@ -34,12 +34,8 @@ func (b *JetStream) openBars(ctx context.Context) (jetstream.Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	wanted := s.CachedInfo().Config
-	if n := b.stream.Replicas; n > 0 && n != wanted.Replicas {
-		wanted.Replicas = n
-		if s, err = b.js.UpdateStream(ctx, wanted); err != nil {
-			return nil, fmt.Errorf("update the settings of stream %s: %w", wanted.Name, explain(err))
-		}
+	if s, _, err = amend(ctx, b.js, s, b.stream.Replicas); err != nil {
+		return nil, fmt.Errorf("update the settings of stream %s: %w", b.stream.bars().Name, err)
 	}
 	return s, nil
 }

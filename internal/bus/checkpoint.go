@@ -135,16 +135,8 @@ func (b *JetStream) openBucket(ctx context.Context) (jetstream.ObjectStore, jets
 	if err != nil {
 		return nil, nil, err
 	}
-	has := s.CachedInfo().Config
-	wanted := has
-	wanted.AllowDirect = false
-	if b.stream.Replicas > 0 {
-		wanted.Replicas = b.stream.Replicas
-	}
-	if wanted.AllowDirect != has.AllowDirect || wanted.Replicas != has.Replicas {
-		if _, err := b.js.UpdateStream(ctx, wanted); err != nil {
-			return nil, nil, fmt.Errorf("update the settings of bucket %s: %w", b.bucket(), explain(err))
-		}
+	if s, _, err = amend(ctx, b.js, s, b.stream.Replicas); err != nil {
+		return nil, nil, fmt.Errorf("update the settings of bucket %s: %w", b.bucket(), err)
 	}
 	store, err := b.js.ObjectStore(ctx, b.bucket())
 	return store, s, err

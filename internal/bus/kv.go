@@ -118,16 +118,12 @@ func (k *KV) ensure(ctx context.Context) error {
 	if !has.AllowMsgTTL || has.SubjectDeleteMarkerTTL == 0 || has.MaxMsgsPerSubject != 1 {
 		return fmt.Errorf("bucket %s exists, but its keys do not expire one by one: it is not of LZStock, remove it", k.stream.Name)
 	}
-	wanted := has
-	wanted.AllowDirect = false
-	if k.replicas > 0 {
-		wanted.Replicas = k.replicas
+	s, changed, err := amend(ctx, k.js, s, k.replicas)
+	if err != nil {
+		return fmt.Errorf("update the settings of bucket %s: %w", k.stream.Name, err)
 	}
-	if wanted.AllowDirect != has.AllowDirect || wanted.Replicas != has.Replicas {
-		if s, err = k.js.UpdateStream(ctx, wanted); err != nil {
-			return fmt.Errorf("update the settings of bucket %s: %w", k.stream.Name, explain(err))
-		}
-		k.logger.Info("bucket settings updated", slog.String("bucket", k.stream.Name), slog.Int("replicas", wanted.Replicas))
+	if changed {
+		k.logger.Info("bucket settings updated", slog.String("bucket", k.stream.Name), slog.Int("replicas", s.CachedInfo().Config.Replicas))
 	}
 	k.hold(s)
 	return nil

@@ -53,6 +53,22 @@ func openStream(ctx context.Context, js jetstream.JetStream, fresh jetstream.Str
 	return s, explain(err)
 }
 
+// amend has only a stream's leader answer, and gives it as many copies as are wanted,
+// 0 for those that it has. It reports whether that has changed anything.
+func amend(ctx context.Context, js jetstream.JetStream, s jetstream.Stream, copies int) (_ jetstream.Stream, changed bool, err error) {
+	has := s.CachedInfo().Config
+	wanted := has
+	wanted.AllowDirect = false
+	if copies > 0 {
+		wanted.Replicas = copies
+	}
+	if wanted.AllowDirect == has.AllowDirect && wanted.Replicas == has.Replicas {
+		return s, false, nil
+	}
+	s, err = js.UpdateStream(ctx, wanted)
+	return s, true, explain(err)
+}
+
 // fresh gives the settings of a stream that does not exist yet. Only the leader
 // answers for a single batch: a copy may be behind, and what it does not have yet
 // would look as if it had never been stored.
