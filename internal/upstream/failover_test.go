@@ -79,7 +79,9 @@ func TestFailover(t *testing.T) {
 					if n == 2 && c.quiet || n == 3 && c.quiet && took < 750*time.Millisecond {
 						want = nil
 					}
-					if got := w.sink.take(); !slices.Equal(got, want) {
+					got := w.sink.take()
+					tie := n == 3 && c.quiet && took == 750*time.Millisecond && got == nil // the welcome's time was up first
+					if !tie && !slices.Equal(got, want) {
 						t.Errorf("after %s the sink had got %v, want %v", took, got, want)
 					}
 					if w.count("lzstock_upstream_failovers_total", c.reason) != 1 {

@@ -93,7 +93,11 @@ func open(conn net.Conn, rejected ...wire.Rejection) error {
 	if err != nil {
 		return err
 	}
-	return send(conn, wire.AppendSubscription(nil, wire.JSONNative, &wire.Subscription{ID: cmd.ID, Rejected: rejected}))
+	if err := send(conn, wire.AppendSubscription(nil, wire.JSONNative, &wire.Subscription{ID: cmd.ID, Rejected: rejected})); err != nil {
+		return err
+	}
+	time.Sleep(time.Microsecond) // the client's word of the connection comes from another goroutine than events
+	return nil
 }
 
 func data(conn net.Conn, events ...market.Event) error {
