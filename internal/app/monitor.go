@@ -34,15 +34,16 @@ type MonitorConfig struct {
 	Admin   string // Auto, Off or an address
 	Replica string // name in logs; empty means HOSTNAME:PORT
 	Bus     BusConfig
-	Bars    BarsConfig
+	Past    PastConfig
 	Grace   time.Duration // from the beginning of a drain to the end of all streams
 }
 
-// BarsConfig says which bars a monitor keeps, and what the symbols are called.
-type BarsConfig struct {
-	Keep  time.Duration // how long minutes are kept; 0 means 7 days
-	Most  int           // how many at the most; 0 means 1,000,000
-	Names map[market.Symbol]string
+// PastConfig says what a monitor keeps of the past, and what the symbols are called.
+type PastConfig struct {
+	History  int           // how many recent events of a topic; 0 means 1,024
+	BarsKeep time.Duration // how long minutes are kept; 0 means 7 days
+	BarsMost int           // how many at the most; 0 means 1,000,000
+	Names    map[market.Symbol]string
 }
 
 // MonitorTLS secures the gRPC services. Its zero value leaves them in the clear.
@@ -102,7 +103,7 @@ func Monitor(ctx context.Context, p Process, c MonitorConfig) error {
 		if err != nil {
 			return err
 		}
-		if err := b.monitor(js, l, c.Replica, c.Bars, c.Grace, secured...); err != nil {
+		if err := b.monitor(js, l, c.Replica, c.Past, c.Grace, secured...); err != nil {
 			return err
 		}
 		return b.say("The Market Monitor serves gRPC on %s\n%s", l.Addr(), adminLine(admin))
@@ -110,13 +111,13 @@ func Monitor(ctx context.Context, p Process, c MonitorConfig) error {
 }
 
 // monitor adds a Market Monitor over the bus, and the gRPC server in front of it.
-func (b *builder) monitor(js *bus.JetStream, l net.Listener, replica string, kept BarsConfig, grace time.Duration, opts ...grpc.ServerOption) error {
+func (b *builder) monitor(js *bus.JetStream, l net.Listener, replica string, kept PastConfig, grace time.Duration, opts ...grpc.ServerOption) error {
 	if replica == "" {
 		replica = replicaName(l.Addr())
 	}
 	m, err := monitor.New(monitorLog{js}, monitor.Config{
 		Replica: replica, Pulses: pulses(js), Logger: b.Logger, Registry: b.registry,
-		BarsKeep: kept.Keep, BarsMost: kept.Most, BarLog: js, Names: kept.Names,
+		History: kept.History, BarsKeep: kept.BarsKeep, BarsMost: kept.BarsMost, BarLog: js, Names: kept.Names,
 	})
 	if err != nil {
 		return err

@@ -25,7 +25,7 @@ type UpConfig struct {
 	GRPC    string       // Auto or an address
 	Source  *feed.Source // nil: nothing is played
 	Bus     BusConfig
-	Bars    BarsConfig // without names, those of the simulator where it is the source
+	Past    PastConfig // without names, those of the simulator where it is the source
 	Gateway gateway.Config
 }
 
@@ -59,10 +59,10 @@ func (b *builder) up(ctx context.Context, c UpConfig) error {
 	if err != nil {
 		return err
 	}
-	if c.Source != nil && c.Source.Sim != nil && c.Bars.Names == nil {
-		c.Bars.Names = sim.Names(c.Source.Sim.Symbols)
+	if c.Source != nil && c.Source.Sim != nil && c.Past.Names == nil {
+		c.Past.Names = sim.Names(c.Source.Sim.Symbols)
 	}
-	if err := b.monitor(js, services, "", c.Bars, 0); err != nil {
+	if err := b.monitor(js, services, "", c.Past, 0); err != nil {
 		return err
 	}
 	if c.Source != nil {

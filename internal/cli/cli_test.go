@@ -52,6 +52,8 @@ func TestExitCodesAndErrors(t *testing.T) {
 		{name: "unknown flag", args: []string{"up", "--sorce", "sim"}, code: 2, stderr: `unknown flag --sorce, did you mean "--source"?; see lzstock up --help`},
 		{name: "bad value", args: []string{"up", "--max-age", "soon"}, code: 2, stderr: "--max-age: "},
 		{name: "bad size", args: []string{"up", "--max-message", "16kb"}, code: 2, stderr: "want bytes such as 4096, 64KiB, 256MiB or 2GiB"},
+		{name: "no history", args: []string{"up", "--topic-history", "0"}, code: 2, stderr: "--topic-history 0: want a positive number"},
+		{name: "bars for no time", args: []string{"monitor", "--bars-keep", "1m"}, code: 2, stderr: "--bars-keep 1m0s, --bars-most 1000000: want an hour or more"},
 		{name: "bad log format", args: []string{"up", "--log-format", "xml"}, code: 2, stderr: "--log-format"},
 		{name: "two buses", args: []string{"up", "--nats", "nats://x:1", "--data", "d"}, code: 2, stderr: "--nats names an external bus"},
 		{name: "unknown variable", environ: []string{"LZSTOCK_LISTN=x", "HOME=/"}, args: []string{"version"}, code: 2, stderr: "unknown environment variable LZSTOCK_LISTN, did you mean LZSTOCK_LISTEN?"},

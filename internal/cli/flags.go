@@ -49,24 +49,28 @@ type externalBus struct {
 
 func (f externalBus) bus() app.BusConfig { return app.BusConfig{NATS: f.nats(f.Nats)} }
 
-// barsFlags are the flags of those that keep bars.
-type barsFlags struct {
-	BarsKeep time.Duration `default:"168h"    help:"How long minute bars are kept, by the feed's own time, in whole days."       placeholder:"TIME"`
-	BarsMost int           `default:"1000000" help:"Greatest number of minute bars that are kept, of about 140 bytes; the oldest day goes." placeholder:"N"`
-	Names    string        `help:"File with the names of symbols: CSV with the columns symbol,name. Read at the start."          placeholder:"FILE"`
+// pastFlags are the flags of those that keep what has been.
+type pastFlags struct {
+	TopicHistory int           `default:"1024" help:"How many recent events a topic keeps for gateways that resume, of about 150 bytes; what is older comes from the bus." placeholder:"N"`
+	BarsKeep     time.Duration `default:"168h"    help:"How long minute bars are kept, by the feed's own time, in whole days."       placeholder:"TIME"`
+	BarsMost     int           `default:"1000000" help:"Greatest number of minute bars that are kept, of about 140 bytes; the oldest day goes." placeholder:"N"`
+	Names        string        `help:"File with the names of symbols: CSV with the columns symbol,name. Read at the start."          placeholder:"FILE"`
 }
 
-func (f barsFlags) bars() (app.BarsConfig, error) {
-	if f.BarsKeep < time.Hour || f.BarsMost < 1 {
-		return app.BarsConfig{}, usageError{fmt.Errorf("--bars-keep %v, --bars-most %d: want an hour or more, and a positive number", f.BarsKeep, f.BarsMost)}
+func (f pastFlags) past() (app.PastConfig, error) {
+	if f.TopicHistory < 1 {
+		return app.PastConfig{}, usageError{fmt.Errorf("--topic-history %d: want a positive number", f.TopicHistory)}
 	}
-	c := app.BarsConfig{Keep: f.BarsKeep, Most: f.BarsMost}
+	if f.BarsKeep < time.Hour || f.BarsMost < 1 {
+		return app.PastConfig{}, usageError{fmt.Errorf("--bars-keep %v, --bars-most %d: want an hour or more, and a positive number", f.BarsKeep, f.BarsMost)}
+	}
+	c := app.PastConfig{History: f.TopicHistory, BarsKeep: f.BarsKeep, BarsMost: f.BarsMost}
 	if f.Names == "" {
 		return c, nil
 	}
 	var err error
 	if c.Names, err = names.File(f.Names); err != nil {
-		return app.BarsConfig{}, fmt.Errorf("--names: %w", err)
+		return app.PastConfig{}, fmt.Errorf("--names: %w", err)
 	}
 	return c, nil
 }

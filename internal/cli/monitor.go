@@ -15,7 +15,7 @@ type monitorCmd struct {
 	adminFlags
 	DrainGrace time.Duration `default:"2s" help:"From a stop signal, or lzstock drain, to the end of all streams: as long as load balancers take to notice." placeholder:"TIME"`
 	Replica    string        `help:"Name of this monitor in logs; by default HOSTNAME:PORT." placeholder:"NAME"`
-	barsFlags  `group:"Bars:"`
+	pastFlags  `group:"The past:"`
 	externalBus
 }
 
@@ -35,11 +35,11 @@ func (c monitorCmd) Run(p *process) error {
 	if err != nil {
 		return err
 	}
-	kept, err := c.bars()
+	kept, err := c.past()
 	if err != nil {
 		return err
 	}
 	return app.Monitor(p.ctx, p.app(), app.MonitorConfig{
-		GRPC: c.Grpc, TLS: app.MonitorTLS{TLS: app.TLS{CertFile: c.GrpcCert, KeyFile: c.GrpcKey}, ClientCA: c.GrpcClientCa}, Admin: c.Admin, Replica: c.Replica, Bus: c.bus(), Bars: kept, Grace: grace,
+		GRPC: c.Grpc, TLS: app.MonitorTLS{TLS: app.TLS{CertFile: c.GrpcCert, KeyFile: c.GrpcKey}, ClientCA: c.GrpcClientCa}, Admin: c.Admin, Replica: c.Replica, Bus: c.bus(), Past: kept, Grace: grace,
 	})
 }

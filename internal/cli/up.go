@@ -20,7 +20,7 @@ type upCmd struct {
 	Data        string        `group:"Bus:" help:"Folder where the bus of this process keeps its events; without, they are in memory and end with it." placeholder:"DIR"`
 	NatsListen  string        `group:"Bus:" help:"Where other processes reach the bus of this one, without authentication; without, they do not." placeholder:"ADDR"`
 	natsFlags   `group:"Bus:"`
-	barsFlags   `group:"Bars:"`
+	pastFlags   `group:"The past:"`
 	limitFlags  `group:"Limits:"`
 }
 
@@ -51,7 +51,7 @@ func (c upCmd) Run(p *process) error {
 	if limits.DrainGrace, limits.DrainWindow, err = drainTimes(c.DrainGrace, c.DrainWindow); err != nil {
 		return err
 	}
-	kept, err := c.bars()
+	kept, err := c.past()
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func (c upCmd) Run(p *process) error {
 			NATS:     c.nats(c.Nats),
 			Embedded: bus.EmbeddedConfig{Dir: c.Data, Listen: c.NatsListen},
 		},
-		Bars:    kept,
+		Past:    kept,
 		Gateway: limits,
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -16,6 +17,7 @@ const (
 	DefaultCheckpointEvery = 30 * time.Second
 	DefaultStretch         = 2000
 	DefaultHistory         = 1024
+	DefaultShards          = 2 // enough for hundreds of gateways; one a processor would multiply the memory of histories
 	DefaultMaxTopics       = 65536
 	DefaultQueue           = 65536
 )
@@ -48,8 +50,8 @@ type Config struct {
 	BarLog BarLog
 	// Names are what trades under some symbols.
 	Names map[market.Symbol]string
-	// Shards is the number of goroutines that share the streams; 0 means one a
-	// processor.
+	// Shards is the number of goroutines that share the streams, each with histories
+	// of its own; 0 means 2, or 1 where there is one processor.
 	Shards int
 	// MaxTopics is the greatest number of topics of one stream or call; 0 means
 	// 65,536.
@@ -81,6 +83,7 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	set(&c.Stretch, DefaultStretch)
 	set(&c.History, DefaultHistory)
+	set(&c.Shards, min(DefaultShards, runtime.GOMAXPROCS(0)))
 	set(&c.MaxTopics, DefaultMaxTopics)
 	set(&c.Queue, DefaultQueue)
 	if c.CheckpointEvery == 0 {
