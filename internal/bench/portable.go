@@ -155,7 +155,7 @@ func (c *crew) once(ctx context.Context, h *hand) bool {
 	defer stop()
 	request, then := c.f.request(h.id)
 	if _, err = conn.Write(request); err == nil {
-		err = v.shake(then)
+		err = v.shake()
 	}
 	if err != nil {
 		v.refused(err)
@@ -165,7 +165,9 @@ func (c *crew) once(ctx context.Context, h *hand) bool {
 	defer c.f.open.Add(-1)
 	h.set(drop)
 	defer h.set(nil)
-	err = v.stay()
+	if _, err = conn.Write(then); err == nil {
+		err = v.stay()
+	}
 	switch {
 	case own.Err() == nil:
 		v.ended(err)
@@ -233,7 +235,7 @@ func (v *visit) within(limit time.Time) error {
 }
 
 // shake waits for the answer to the upgrade.
-func (v *visit) shake(then []byte) error {
+func (v *visit) shake() error {
 	v.buf = make([]byte, 4<<10)
 	if err := v.within(time.Now().Add(shakeLimit)); err != nil {
 		return err
@@ -247,10 +249,7 @@ func (v *visit) shake(then []byte) error {
 		t.opened++
 		record(t.shake, int64(time.Since(v.begun)))
 	})
-	if _, err := v.conn.Write(then); err != nil {
-		return err
-	}
-	return v.conn.SetDeadline(time.Time{})
+	return nil
 }
 
 // read reads once, at most so many bytes.
@@ -288,8 +287,8 @@ var errClosed = errors.New("the server closed the connection")
 
 // stay reads in the client's manner until the connection ends, from either side.
 func (v *visit) stay() error {
-	if v.ctx.Err() != nil { // the deadline that its end has set may be gone
-		return v.ctx.Err()
+	if err := v.within(time.Time{}); err != nil {
+		return err
 	}
 	switch v.hand.temper {
 	case stalled:
