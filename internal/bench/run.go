@@ -152,7 +152,7 @@ func (r *runner) run(ctx context.Context) (*report.Report, error) {
 	err := r.loop(ctx, own, done, samples)
 	var settled settling
 	if err == nil && len(r.cfg.Admin) > 0 {
-		settled = r.settle(ctx)
+		settled = r.settle(ctx, own)
 	}
 	cancel()
 	err = errors.Join(err, helpers.Wait())
@@ -363,24 +363,30 @@ type settling struct {
 	left  []string
 }
 
-// settle watches the servers until they hold no more than before the run.
-func (r *runner) settle(ctx context.Context) settling {
+// settle watches the servers until they hold no more than before the run. After an
+// interruption it looks once, for what they have counted.
+func (r *runner) settle(ctx, own context.Context) settling {
 	begun := time.Now()
-	s := settling{after: -1, left: []string{"the run was interrupted"}}
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for time.Since(begun) < r.cfg.Settle && ctx.Err() == nil {
-		now, err := r.servers.read(ctx)
-		if err == nil {
-			r.last = now
-			if s.left = unsettled(r.before.sample, now.sample); len(s.left) == 0 {
-				s.after = time.Since(begun)
-				break
-			}
+	s := settling{after: -1}
+	tick := time.NewTicker(settleEvery)
+	defer tick.Stop()
+	for time.Since(begun) < r.cfg.Settle {
+		now, err := r.servers.read(own)
+		if err != nil {
+			s.left = []string{err.Error()}
+		} else {
+			r.last, s.left = now, unsettled(r.before.sample, now.sample)
 		}
-		timer.Reset(settleEvery)
+		if len(s.left) == 0 {
+			s.after = time.Since(begun)
+			break
+		}
+		if ctx.Err() != nil {
+			s.left = []string{"the run was interrupted"}
+			break
+		}
 		select {
-		case <-timer.C:
+		case <-tick.C:
 		case <-ctx.Done():
 		}
 	}
