@@ -51,7 +51,7 @@ func (k *KV) watch(ctx context.Context, yield func(session.Entry, error) bool) e
 		return k.failure(call, err)
 	}
 	// Where a copy gives what there is, it may be behind the leader.
-	w := &kvWatch{kv: k, sub: sub, upTo: upTo, all: upTo == 0 && consumer.CachedInfo().NumPending == 0, yield: yield}
+	w := &kvWatch{kv: k, sub: sub, upTo: upTo, all: upTo == 0 && consumer.CachedInfo().NumPending == 0, yield: yield, before: map[string]session.Entry{}}
 	return w.run(ctx)
 }
 
@@ -78,9 +78,12 @@ type kvWatch struct {
 	upTo   uint64 // the last revision before the consumer was made
 	all    bool   // all that there was has been given
 	idle   int    // heartbeats since something came
-	synced bool   // and the caller knows
 	count  uint64 // messages that came
 	yield  func(session.Entry, error) bool
+
+	// What there was, by key, until the caller has it: a copy that is behind gives a
+	// key first as it was, and then as it is.
+	before map[string]session.Entry
 }
 
 // run gives messages until one is missing, or nothing comes at all.
@@ -90,11 +93,8 @@ func (w *kvWatch) run(parent context.Context) error {
 	silence := time.AfterFunc(readSilence, func() { cancel(fmt.Errorf("%w: %w", ErrLost, errSilent)) })
 	defer silence.Stop()
 	for {
-		if w.all && !w.synced {
-			w.synced = true
-			if !w.yield(session.Entry{Op: session.OpSynced, Rev: w.upTo}, nil) {
-				return errStopped
-			}
+		if w.all && w.before != nil && !w.sync() {
+			return errStopped
 		}
 		silence.Reset(readSilence)
 		msg, err := w.sub.NextMsgWithContext(ctx)
@@ -123,6 +123,17 @@ func (w *kvWatch) run(parent context.Context) error {
 	}
 }
 
+// sync gives what there was.
+func (w *kvWatch) sync() bool {
+	for _, e := range w.before {
+		if !w.yield(e, nil) {
+			return false
+		}
+	}
+	w.before = nil
+	return w.yield(session.Entry{Op: session.OpSynced, Rev: w.upTo}, nil)
+}
+
 func (w *kvWatch) give(msg *nats.Msg) error {
 	meta, err := msg.Metadata()
 	if err != nil {
@@ -134,9 +145,15 @@ func (w *kvWatch) give(msg *nats.Msg) error {
 	e := session.Entry{
 		Op: opOf(msg.Header), Key: strings.TrimPrefix(msg.Subject, w.kv.prefix()), Value: msg.Data, Rev: meta.Sequence.Stream,
 	}
-	// What has expired before is nothing that there is.
-	if (w.synced || e.Op != session.OpExpire) && !w.yield(e, nil) {
-		return errStopped
+	switch {
+	case w.before == nil:
+		if !w.yield(e, nil) {
+			return errStopped
+		}
+	case e.Op == session.OpExpire: // is nothing that there is
+		delete(w.before, e.Key)
+	default:
+		w.before[e.Key] = e
 	}
 	w.idle = 0
 	w.all = w.all || (meta.NumPending == 0 && meta.Sequence.Stream >= w.upTo)
