@@ -55,12 +55,12 @@ func (l *ProxyListener) Accept() (net.Conn, error) {
 	}
 }
 
-// refused closes a connection.
+// refused tells of a connection, and closes it.
 func (l *ProxyListener) refused(conn net.Conn, err error) {
-	err = errors.Join(err, conn.Close())
 	if l.Refused != nil {
 		l.Refused(conn.RemoteAddr(), err)
 	}
+	_ = conn.Close() // nobody is left whom its error would help
 }
 
 // proxied is a connection of a ProxyListener.
