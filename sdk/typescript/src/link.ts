@@ -139,7 +139,7 @@ export class Link implements Receiver {
     if (sse) this.#begin();
   }
 
-  text(data: string): void {
+  text(data: string, settled?: boolean): void {
     const { core } = this;
     this.#heard = now();
     core.counts.frames++;
@@ -161,6 +161,7 @@ export class Link implements Receiver {
       return;
     }
     core.take(this, events);
+    if (settled) for (const t of this.book.tracks.values()) t.settled = settled;
   }
 
   /** Gives the connection up when nothing is heard for too long. */

@@ -6,7 +6,8 @@ import { count, str } from "./wire.ts";
 export interface Receiver {
   /** The way is open; nothing has been said yet. */
   open(): void;
-  text(data: string): void;
+  /** A frame. settled: all that was asked for can be resumed behind it. */
+  text(data: string, settled?: boolean): void;
   /** The gateway, or the network, has ended it. */
   fail(why: ClientError): void;
 }
@@ -84,7 +85,7 @@ export function serverSentEvents(fetcher: typeof fetch, url: URL, token: string,
           const { code, reason, retry_ms } = JSON.parse(data);
           throw closed(code, reason, retry_ms);
         }
-        if (data) to.text(data);
+        if (data) to.text(data, /^id:.*-/m.test(block));
       }
     }
   };

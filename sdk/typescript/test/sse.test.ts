@@ -48,6 +48,11 @@ class Stream {
   }
 
   say(...messages: unknown[]): Promise<void> {
+    return this.write(`data: ${JSON.stringify(messages)}\n\n`);
+  }
+
+  /** As say, where all topics can be resumed behind it. */
+  settle(...messages: unknown[]): Promise<void> {
     return this.write(`data: ${JSON.stringify(messages)}\nid: 7-1\n\n`);
   }
 
@@ -256,6 +261,23 @@ describe("refusals", () => {
       c.close();
     }
   });
+});
+
+describe("a topic without a value", () => {
+  for (const settled of [true, false]) {
+    it(`${settled ? "does not keep others from being resumed" : "that may be on its way has all begin anew"}`, async () => {
+      const server = new Server();
+      const { c } = make(server);
+      c.subscribe({ trades: ["A"], statuses: ["*"] });
+      await go();
+      await server.last.greet();
+      await server.last[settled ? "settle" : "say"](trade("A", 5, 0, { snap: true }));
+      await server.last.end();
+      await go(600);
+      expect(server.streams).toHaveLength(2);
+      expect(server.last.q.includes("since=7-5")).toBe(settled);
+    });
+  }
 });
 
 describe("changes", () => {
