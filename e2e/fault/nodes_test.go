@@ -263,12 +263,17 @@ func (n *node) isolate() time.Time {
 // rejoin heals the links, and proves that something was lost meanwhile.
 func (n *node) rejoin() {
 	n.t.Helper()
-	dropped := int64(0)
+	if n.heal() == 0 {
+		n.t.Fatalf("the cut of %s dropped nothing", n.spec.Name)
+	}
+}
+
+// heal heals the links, and gives how many bytes were lost meanwhile.
+func (n *node) heal() (dropped int64) {
+	n.t.Helper()
 	for _, k := range n.cut {
 		dropped += k.heal()
 	}
-	if dropped == 0 {
-		n.t.Fatalf("the cut of %s dropped nothing", n.spec.Name)
-	}
 	n.t.Logf("fault: the cut of %s dropped %d bytes", n.spec.Name, dropped)
+	return dropped
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -34,8 +35,10 @@ type part struct {
 // what was not killed holds no more at the end than at the beginning.
 func TestSoak(t *testing.T) {
 	seed := seeded(t)
-	// Histories that are full after a few minutes do not look like growth.
-	s := build(t, seed, layout{bus: 3, monitors: 2, gateways: 3, linked: true, monitorArgs: []string{"--topic-history", "128"}})
+	// Histories that are full after a few minutes do not look like growth. The busiest
+	// topic, which has a sixth of the events, must fit for as long as a gateway is away.
+	history := strconv.Itoa(max(*rate, 1) * 5 / 2)
+	s := build(t, seed, layout{bus: 3, monitors: 2, gateways: 3, linked: true, monitorArgs: []string{"--topic-history", history}})
 	c := &chaos{t: t, system: s, tally: map[string]int{}}
 	var through []string
 	for _, g := range s.gateways {
@@ -130,7 +133,9 @@ func (c *chaos) parts() []part {
 				n := pick(s.monitors, rnd)
 				n.isolate()
 				c.pause(rnd, time.Second, 8*time.Second)
-				n.rejoin()
+				if n.heal() == 0 { // another fault had silenced it already
+					c.count("cut that nobody felt")
+				}
 				n.proc.WaitReady()
 			},
 		}},
@@ -249,7 +254,7 @@ func (w *watched) end() {
 	w.stop()
 	w.task.Wait()
 	for name, all := range w.series {
-		list := all[len(all)/5:] // it warms up
+		list := all[len(all)/3:] // it warms up
 		if len(list) < 5 {
 			w.t.Errorf("%s: only %d samples", name, len(list))
 			continue

@@ -73,13 +73,13 @@ func (k *KV) end(ctx context.Context) (uint64, error) {
 }
 
 type kvWatch struct {
-	kv     *KV
-	sub    *nats.Subscription
-	upTo   uint64 // the last revision before the consumer was made
-	all    bool   // all that there was has been given
-	idle   int    // heartbeats since something came
-	count  uint64 // messages that came
-	yield  func(session.Entry, error) bool
+	kv    *KV
+	sub   *nats.Subscription
+	upTo  uint64 // the last revision before the consumer was made
+	all   bool   // all that there was has been given
+	idle  int    // heartbeats since something came
+	count uint64 // messages that came
+	yield func(session.Entry, error) bool
 
 	// What there was, by key, until the caller has it: a copy that is behind gives a
 	// key first as it was, and then as it is.

@@ -51,7 +51,7 @@ func (f externalBus) bus() app.BusConfig { return app.BusConfig{NATS: f.nats(f.N
 
 // pastFlags are the flags of those that keep what has been.
 type pastFlags struct {
-	TopicHistory int           `default:"1024" help:"How many recent events a topic keeps for gateways that resume, of about 150 bytes; what is older comes from the bus." placeholder:"N"`
+	TopicHistory int           `default:"1024" help:"How many recent events of a topic are kept for gateways that come back, of about 150 bytes: as many as a busy one has in some seconds." placeholder:"N"`
 	BarsKeep     time.Duration `default:"168h"    help:"How long minute bars are kept, by the feed's own time, in whole days."       placeholder:"TIME"`
 	BarsMost     int           `default:"1000000" help:"Greatest number of minute bars that are kept, of about 140 bytes; the oldest day goes." placeholder:"N"`
 	Names        string        `help:"File with the names of symbols: CSV with the columns symbol,name. Read at the start."          placeholder:"FILE"`
