@@ -260,6 +260,62 @@ func TestResume(t *testing.T) {
 	})
 }
 
+// TestResumeWithHelp resumes from before the history, with events from elsewhere.
+func TestResumeWithHelp(t *testing.T) {
+	of := func(t *testing.T, through market.Seq, a ...market.Seq) Earlier {
+		t.Helper()
+		e := Earlier{Through: through, Events: map[market.Topic][]market.Event{tradesOf("A")[0]: nil}}
+		for i, q := range a {
+			ev := trade(q, "A")
+			ev.Prev = 11
+			if i > 0 {
+				ev.Prev = a[i-1]
+			}
+			e.Events[ev.Topic()] = append(e.Events[ev.Topic()], ev)
+		}
+		return e
+	}
+	for _, tc := range []struct {
+		name    string
+		earlier Earlier
+		missed  bool
+		got     []market.Seq
+	}{
+		{"as far as the history begins", of(t, 14, 12, 13, 14), false, []market.Seq{12, 13, 14, 15, 16, 17, 18}},
+		{"into the history", of(t, 16, 12, 13, 14, 15, 16), false, []market.Seq{12, 13, 14, 15, 16, 17, 18}},
+		{"from a reader that is ahead", of(t, 20, 12, 13, 14, 15, 16, 17, 18, 19, 20), false, []market.Seq{12, 13, 14, 15, 16, 17, 18}},
+		{"not far enough", of(t, 13, 12, 13), true, []market.Seq{18}},
+		{"of other topics", Earlier{Through: 18, Events: map[market.Topic][]market.Event{tradesOf("B")[0]: nil}}, true, []market.Seq{18}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := start(t, Config{Open: true, Shards: 1, History: 4})
+				for q := market.Seq(11); q <= 18; q++ {
+					must(t, h.Publish(t.Context(), []market.Event{trade(q, "A")}))
+				}
+				var r recorder
+				m := join(t, h, &r, mailbox.Options{})
+				must(t, m.Subscribe(t.Context(), Subscription{Topics: tradesOf("A"), Resume: true, Since: 11, Earlier: tc.earlier}, func(res Result) {
+					if (len(res.Missed) > 0) != tc.missed {
+						t.Errorf("missed %v", res.Missed)
+					}
+				}))
+				must(t, h.Publish(t.Context(), []market.Event{trade(19, "A"), trade(20, "A")}))
+				synctest.Wait()
+				got := r.take()
+				if want := append(slices.Clone(tc.got), 19, 20); !slices.Equal(seqs(got), want) {
+					t.Errorf("got %v, want %v", seqs(got), want)
+				}
+				for i := 1; i < len(got); i++ {
+					if got[i].Prev != got[i-1].Item.Event().Seq && !tc.missed {
+						t.Errorf("%d comes behind %d", got[i].Item.Event().Seq, got[i].Prev)
+					}
+				}
+			})
+		})
+	}
+}
+
 func TestGapTellsListenersAndTakesSnapshots(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := start(t, Config{Shards: 2})

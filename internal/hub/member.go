@@ -121,9 +121,17 @@ type Subscription struct {
 	// them all are named in Result.Missed, and send a snapshot.
 	Resume bool
 	Since  market.Seq
+	// Earlier is what Resume may use where histories do not go back so far.
+	Earlier Earlier
 	// CatchUp, where set, asks for what Resume does, at the pace of the member and
 	// with help from elsewhere. It stands alone.
 	CatchUp *CatchUp
+}
+
+// Earlier are events from elsewhere than a hub's history.
+type Earlier struct {
+	Through market.Seq                      // Events are complete up to here
+	Events  map[market.Topic][]market.Event // of each topic all after Subscription.Since, if any; ascending, each with its Prev
 }
 
 // Result tells what a subscription met.

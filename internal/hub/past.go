@@ -18,21 +18,34 @@ type Past struct {
 // every symbol.
 func (h *Hub) Past(ctx context.Context, topics []market.Topic, after market.Seq) (Past, error) {
 	return ask(ctx, h, func(s *shard) Past {
-		p := Past{At: s.position, Lacks: map[market.Topic]market.Seq{}}
-		seen := map[*topic]bool{}
-		s.each(topics, func(t *topic) {
-			if seen[t] || !s.live(t) || t.last.Seq <= after {
-				return
-			}
-			seen[t] = true
-			if held := max(t.base, t.history.dropped); held > after {
-				p.Lacks[t.name] = held
-			}
-			p.Events = append(p.Events, t.history.after(after)...)
-		})
-		slices.SortFunc(p.Events, ascending)
+		var events []market.Event
+		p := s.past(topics, after, func(t *topic) { events = append(events, t.history.after(after)...) })
+		slices.SortFunc(events, ascending)
+		p.Events = events
 		return p
 	})
+}
+
+// Lacks gives what Past does, without the events.
+func (h *Hub) Lacks(ctx context.Context, topics []market.Topic, after market.Seq) (Past, error) {
+	return ask(ctx, h, func(s *shard) Past { return s.past(topics, after, func(*topic) {}) })
+}
+
+// past looks at each topic that has had something after a position.
+func (s *shard) past(topics []market.Topic, after market.Seq, look func(t *topic)) Past {
+	p := Past{At: s.position, Lacks: map[market.Topic]market.Seq{}}
+	seen := map[*topic]bool{}
+	s.each(topics, func(t *topic) {
+		if seen[t] || !s.live(t) || t.last.Seq <= after {
+			return
+		}
+		seen[t] = true
+		if held := t.held(); held > after {
+			p.Lacks[t.name] = held
+		}
+		look(t)
+	})
+	return p
 }
 
 // ask has a shard answer a question: any of them knows all topics.

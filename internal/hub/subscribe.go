@@ -61,7 +61,7 @@ func (s *shard) subscribe(m *Member, req Subscription, then func(Result)) {
 			return
 		}
 		if req.Resume {
-			if events, ok := t.since(req.Since); ok {
+			if events, ok := t.since(req.Since, req.Earlier); ok {
 				u.slot.Resume(t.lastBefore(events))
 				past = append(past, events...)
 				return

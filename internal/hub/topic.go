@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/lzstock/lzstock/internal/mailbox"
@@ -45,13 +46,22 @@ func (t *topic) reset(at market.Seq) {
 	t.last, t.history, t.base = market.Event{}, ring{}, at
 }
 
-// since gives the topic's events after a position, or false where they are not
-// all held.
-func (t *topic) since(after market.Seq) ([]market.Event, bool) {
-	if after < t.base || (t.history.dropped > 0 && after < t.history.dropped) {
+// held gives the position after which the history has every event.
+func (t *topic) held() market.Seq { return max(t.base, t.history.dropped) }
+
+// since gives the topic's events after a position, those before the history from
+// elsewhere, or false where they are not all there.
+func (t *topic) since(after market.Seq, before Earlier) ([]market.Event, bool) {
+	if after >= t.held() {
+		return t.history.after(after), true
+	}
+	events, known := before.Events[t.name]
+	if !known || before.Through < t.held() {
 		return nil, false
 	}
-	return t.history.after(after), true
+	// What the shard has not read yet comes live.
+	n, _ := slices.BinarySearchFunc(events, t.last.Seq+1, func(e market.Event, seq market.Seq) int { return cmp.Compare(e.Seq, seq) })
+	return append(events[:n:n], t.history.after(before.Through)...), true
 }
 
 // lastBefore gives the position before events, the topic's newest.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"log/slog"
 	"maps"
 	"slices"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	pb "github.com/lzstock/lzstock/internal/gen/lzstock/v1"
+	"github.com/lzstock/lzstock/internal/hub"
 	"github.com/lzstock/lzstock/internal/marketpb"
 	"github.com/lzstock/lzstock/market"
 )
@@ -123,6 +125,44 @@ func (e *engine) replay(ctx context.Context, topics []market.Topic, after market
 		}
 	}
 	return p, nil
+}
+
+// earlier reads from the bus what topics had after a place and the hub does not hold
+// any more, for a stream that resumes. It gives nothing where that is more than a
+// stream's mailbox holds, or the bus does not give it: then the stream is told of a gap.
+func (e *engine) earlier(ctx context.Context, topics []market.Topic, after market.Seq) hub.Earlier {
+	past, err := e.hub.Lacks(ctx, topics, after)
+	if err != nil {
+		return hub.Earlier{} // the hub has ended, and says so next
+	}
+	lacks := past.Lacks
+	maps.DeleteFunc(lacks, func(t market.Topic, _ market.Seq) bool { return t.Channel.IsBar() })
+	if len(lacks) == 0 {
+		return hub.Earlier{}
+	}
+	for t := range lacks {
+		lacks[t] = past.At // what comes meanwhile pushes out what is held now
+	}
+	began := time.Now()
+	r, err := e.reread(ctx, lacks, after, e.cfg.Queue)
+	e.logger.LogAttrs(ctx, slog.LevelInfo, "the bus was read for a stream that is behind", slog.String("since", market.Position{Epoch: e.epoch, Seq: after}.String()), slog.Int("topics", len(lacks)),
+		slog.Int("events", len(r.events)), slog.Int("missed", len(r.missed)), slog.Bool("all", err == nil && r.through == 0), slog.Duration("took", time.Since(began)), slog.Any("error", err))
+	if err != nil || r.through > 0 {
+		return hub.Earlier{}
+	}
+	out := hub.Earlier{Through: past.At, Events: map[market.Topic][]market.Event{}}
+	for t := range lacks {
+		out.Events[t] = nil
+	}
+	for _, t := range r.missed {
+		delete(out.Events, t)
+	}
+	for _, ev := range r.events {
+		if list, ok := out.Events[ev.Topic()]; ok {
+			out.Events[ev.Topic()] = append(list, ev)
+		}
+	}
+	return out
 }
 
 // reread reads from the bus what the topics in lacks had after a place, up to the

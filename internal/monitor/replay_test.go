@@ -95,6 +95,94 @@ func TestReplay(t *testing.T) {
 	}
 }
 
+// resumed gives what a stream that resumes everything gets of each topic, and which
+// topics it is told to have lost.
+func resumed(t *testing.T, list []*pb.WatchResponse) (events map[market.Topic][]*pb.Event, lost map[market.Topic]bool) {
+	t.Helper()
+	events, lost = map[market.Topic][]*pb.Event{}, map[market.Topic]bool{}
+	for _, m := range list {
+		gone, err := marketpb.FromTopics(m.GetGap().GetTopics())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, topic := range gone {
+			lost[topic] = true
+		}
+	}
+	for _, e := range batched(list) {
+		topic := market.Topic{Channel: market.Channel(e.GetChannel()), Symbol: market.Symbol(e.GetSymbol())}
+		events[topic] = append(events[topic], e)
+	}
+	return events, lost
+}
+
+// TestWatchResumesFromTheBus compares streams that resume at a monitor with a short
+// history with those of one that has all: they go on the same, but for bars.
+func TestWatchResumesFromTheBus(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := memory()
+		short := begin(t, log, monitor.Config{History: 4, Shards: 2})
+		long := begin(t, log, monitor.Config{History: 100_000, Shards: 2})
+		short.play(tape(8, 200))
+		short.live()
+		long.live()
+		r := rand.New(rand.NewPCG(9, 9))
+		end := uint64(short.monitor.Status().Position.Seq)
+		bars := 0
+		for i := range uint64(10) {
+			since := marketpb.Position(market.Position{Epoch: log.Epoch(), Seq: market.Seq(r.Uint64N(end))})
+			request := &pb.WatchRequest{Id: 1, Add: everything(), Since: since}
+			w, all := short.watch(request), long.watch(request)
+			short.play(tape(100+i, 20)) // while the bus is read, and after
+			want, none := resumed(t, all.take())
+			got, lost := resumed(t, w.take())
+			if len(none) > 0 {
+				t.Fatalf("the long history lacks %v", none)
+			}
+			for topic := range lost {
+				if bars++; !topic.Channel.IsBar() {
+					t.Errorf("after %v: %v is lost, though the bus has it", since, topic)
+				}
+			}
+			for topic := range want {
+				if !lost[topic] && !slices.EqualFunc(want[topic], got[topic], func(a, b *pb.Event) bool { return proto.Equal(a, b) }) {
+					t.Errorf("after %v: of %v %d events came, want %d", since, topic, len(got[topic]), len(want[topic]))
+				}
+			}
+			w.close()
+			all.close()
+		}
+		if bars == 0 {
+			t.Error("no stream resumed from before the history")
+		}
+	})
+}
+
+// TestWatchResumesPastTheBus: what the bus holds no more, or is more than a stream is
+// given at once, is a gap.
+func TestWatchResumesPastTheBus(t *testing.T) {
+	for name, cfg := range map[string]struct {
+		bus   bus.MemoryConfig
+		queue int
+	}{"expired": {bus.MemoryConfig{MaxBytes: 3000}, 0}, "too much": {bus.MemoryConfig{}, 20}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				log := memoryLog{Memory: bus.NewMemory(cfg.bus)}
+				f := begin(t, log, monitor.Config{History: 2, Queue: cfg.queue})
+				for _, b := range tape(3, 200) { // never more than it can keep up with
+					f.play([]bus.Batch{b})
+					synctest.Wait()
+				}
+				w := f.live().watch(&pb.WatchRequest{Id: 1, Add: topics(market.Trades, "*"), Since: &pb.Position{Epoch: uint64(log.Epoch()), Seq: 300}})
+				if _, lost := resumed(t, w.take()); len(lost) < 5 {
+					t.Errorf("lost %v", lost)
+				}
+				w.close()
+			})
+		})
+	}
+}
+
 // TestReplayExpired has a bus that holds the end of the feed only.
 func TestReplayExpired(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -118,6 +118,7 @@ func (w *watch) request(ctx context.Context, req *pb.WatchRequest) error {
 			return err
 		case ok:
 			sub.Resume, sub.Since, sub.Snapshot = true, since.Seq, false
+			sub.Earlier = w.earlier(ctx, add, since.Seq)
 			gap = &market.Gap{Reason: market.GapExpired, From: since}
 		default:
 			gap = &market.Gap{Reason: market.GapEpoch, From: since, Topics: add}
