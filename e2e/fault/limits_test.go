@@ -2,6 +2,7 @@ package fault
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -113,6 +114,31 @@ func TestStoreLimit(t *testing.T) {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("the error does not say %q", want)
 		}
+	}
+}
+
+// TestMemoryLimit gives a monitor and a gateway less memory than they hold: the
+// collector works all the time, and clients notice nothing.
+func TestMemoryLimit(t *testing.T) {
+	const limit = 8 << 20
+	seed := seeded(t)
+	s := build(t, seed, layout{monitors: 1, gateways: 1, env: []string{fmt.Sprintf("GOMEMLIMIT=%d", limit)}})
+	s.play()
+	f := newFleet(t, seed, s.addrs(), plan{clients: *clients, symbols: simSymbols(t), each: 3, wild: 20}).start(time.Second)
+	f.calm()
+	time.Sleep(6 * time.Second)
+	for _, n := range []*node{s.monitors[0], s.gateways[0]} {
+		used := n.proc.Metric("go_memstats_sys_bytes") - n.proc.Metric("go_memstats_heap_released_bytes")
+		if n.proc.Metric("go_gc_gomemlimit_bytes") != limit || used <= limit {
+			t.Fatalf("%s holds %.0f bytes, and its limit is not reached", n.spec.Name, used)
+		}
+		t.Logf("fault: %s holds %.0f bytes, and may hold %d; it has collected %.0f times", n.spec.Name, used, limit, n.proc.Metric("go_gc_duration_seconds_count"))
+	}
+	promised(t, "the longest time without any event", spread{f.longest()}, time.Second)
+	s.silence()
+	f.balance(readTruth(t, s.nats))
+	if n := f.sum(func(c *client) int { return c.closes[1006] }); n > 0 {
+		t.Errorf("%d sockets broke", n)
 	}
 }
 
