@@ -18,34 +18,47 @@ type Past struct {
 // every symbol.
 func (h *Hub) Past(ctx context.Context, topics []market.Topic, after market.Seq) (Past, error) {
 	return ask(ctx, h, func(s *shard) Past {
-		var events []market.Event
-		p := s.past(topics, after, func(t *topic) { events = append(events, t.history.after(after)...) })
-		slices.SortFunc(events, ascending)
-		p.Events = events
+		p := Past{At: s.position, Lacks: map[market.Topic]market.Seq{}}
+		for t := range s.changed(topics, after) {
+			if held := t.held(); held > after {
+				p.Lacks[t.name] = held
+			}
+			p.Events = append(p.Events, t.history.after(after)...)
+		}
+		slices.SortFunc(p.Events, ascending)
 		return p
 	})
 }
 
-// Lacks gives what Past does, without the events.
-func (h *Hub) Lacks(ctx context.Context, topics []market.Topic, after market.Seq) (Past, error) {
-	return ask(ctx, h, func(s *shard) Past { return s.past(topics, after, func(*topic) {}) })
+// Lacking are topics that a hub's history does not hold all of after a position.
+type Lacking struct {
+	At   market.Seq                  // how far the hub had read
+	Last map[market.Topic]market.Seq // the position of each one's last event
 }
 
-// past looks at each topic that has had something after a position.
-func (s *shard) past(topics []market.Topic, after market.Seq, look func(t *topic)) Past {
-	p := Past{At: s.position, Lacks: map[market.Topic]market.Seq{}}
-	seen := map[*topic]bool{}
-	s.each(topics, func(t *topic) {
-		if seen[t] || !s.live(t) || t.last.Seq <= after {
-			return
+// Lacks tells which topics it is that the history does not hold all of after a
+// position. "*" stands for every symbol.
+func (h *Hub) Lacks(ctx context.Context, topics []market.Topic, after market.Seq) (Lacking, error) {
+	return ask(ctx, h, func(s *shard) Lacking {
+		l := Lacking{At: s.position, Last: map[market.Topic]market.Seq{}}
+		for t := range s.changed(topics, after) {
+			if t.held() > after {
+				l.Last[t.name] = t.last.Seq
+			}
 		}
-		seen[t] = true
-		if held := t.held(); held > after {
-			p.Lacks[t.name] = held
-		}
-		look(t)
+		return l
 	})
-	return p
+}
+
+// changed gives the topics that have had something after a position.
+func (s *shard) changed(topics []market.Topic, after market.Seq) map[*topic]struct{} {
+	changed := map[*topic]struct{}{}
+	s.each(topics, func(t *topic) {
+		if s.live(t) && t.last.Seq > after {
+			changed[t] = struct{}{}
+		}
+	})
+	return changed
 }
 
 // ask has a shard answer a question: any of them knows all topics.

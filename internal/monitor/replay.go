@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -131,27 +132,33 @@ func (e *engine) replay(ctx context.Context, topics []market.Topic, after market
 // any more, for a stream that resumes. It gives nothing where that is more than a
 // stream's mailbox holds, or the bus does not give it: then the stream is told of a gap.
 func (e *engine) earlier(ctx context.Context, topics []market.Topic, after market.Seq) hub.Earlier {
-	past, err := e.hub.Lacks(ctx, topics, after)
+	lacks, err := e.hub.Lacks(ctx, topics, after)
 	if err != nil {
 		return hub.Earlier{} // the hub has ended, and says so next
 	}
-	lacks := past.Lacks
-	maps.DeleteFunc(lacks, func(t market.Topic, _ market.Seq) bool { return t.Channel.IsBar() })
-	if len(lacks) == 0 {
+	maps.DeleteFunc(lacks.Last, func(t market.Topic, _ market.Seq) bool { return t.Channel.IsBar() })
+	if len(lacks.Last) == 0 {
 		return hub.Earlier{}
-	}
-	for t := range lacks {
-		lacks[t] = past.At // what comes meanwhile pushes out what is held now
 	}
 	began := time.Now()
-	r, err := e.reread(ctx, lacks, after, e.cfg.Queue)
-	e.logger.LogAttrs(ctx, slog.LevelInfo, "the bus was read for a stream that is behind", slog.String("since", market.Position{Epoch: e.epoch, Seq: after}.String()), slog.Int("topics", len(lacks)),
-		slog.Int("events", len(r.events)), slog.Int("missed", len(r.missed)), slog.Bool("all", err == nil && r.through == 0), slog.Duration("took", time.Since(began)), slog.Any("error", err))
-	if err != nil || r.through > 0 {
+	// All is read, what is held as well: what comes meanwhile pushes it out.
+	r, err := e.reread(ctx, lacks.Last, after, e.cfg.Queue)
+	if err == nil && r.through > 0 {
+		err = fmt.Errorf("more than %d events, or too far away", e.cfg.Queue)
+	}
+	level, attrs := slog.LevelInfo, []slog.Attr{
+		slog.String("since", market.Position{Epoch: e.epoch, Seq: after}.String()), slog.Int("topics", len(lacks.Last)),
+		slog.Int("events", len(r.events)), slog.Int("missed", len(r.missed)), slog.Duration("took", time.Since(began)),
+	}
+	if err != nil {
+		level, attrs = slog.LevelWarn, append(attrs, slog.Any("error", err))
+	}
+	e.logger.LogAttrs(ctx, level, "the bus was read for a stream that is behind", attrs...)
+	if err != nil {
 		return hub.Earlier{}
 	}
-	out := hub.Earlier{Through: past.At, Events: map[market.Topic][]market.Event{}}
-	for t := range lacks {
+	out := hub.Earlier{Through: lacks.At, Events: map[market.Topic][]market.Event{}}
+	for t := range lacks.Last {
 		out.Events[t] = nil
 	}
 	for _, t := range r.missed {
