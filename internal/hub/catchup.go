@@ -188,9 +188,13 @@ func (s *shard) catchUp(m *Member) (more bool, wake time.Time) {
 
 // verify waits for the hub to reach a position that the member has seen elsewhere.
 // Where that takes long, somebody else is asked whether there is such a position:
-// it may be that the feed is quiet, or that the member is wrong.
+// it may be that the feed is quiet, or that the member is wrong. While the feed is
+// known to be behind, as where the bus is lost, that is no question.
 func (s *shard) verify(m *Member) (wake time.Time) {
 	c := m.catch
+	if s.behind() {
+		c.began = s.now
+	}
 	switch {
 	case s.now.Sub(c.began) < aheadLimit:
 		return s.now.Add(aheadPoll)
@@ -201,6 +205,19 @@ func (s *shard) verify(m *Member) (wake time.Time) {
 		s.ask(m, Want{Topics: s.wanted(m), After: market.Position{Epoch: s.epoch, Seq: c.ahead}})
 	}
 	return time.Time{}
+}
+
+// behind reports whether the feed has events that did not get here.
+func (s *shard) behind() bool {
+	if s.feed == nil || s.feed.State == market.FeedLive {
+		return false
+	}
+	switch s.feed.Reason {
+	case 0, market.FeedLagging, market.FeedBus, market.FeedMonitor:
+		return true
+	case market.FeedSilent, market.FeedLost, market.FeedClosed, market.FeedEnded:
+	}
+	return false
 }
 
 // waiting reports whether a topic that is to catch up is not live yet.

@@ -538,6 +538,71 @@ func TestCatchUpBesideOthers(t *testing.T) {
 	})
 }
 
+// TestCatchUpAheadOfTheFeed has members come from another hub of the feed with a
+// position that this one does not have: while it is known to be behind, they wait,
+// then they are asked about, and then believed or told of a gap.
+func TestCatchUpAheadOfTheFeed(t *testing.T) {
+	const epoch = 7
+	feed := func(state market.FeedState, reason market.FeedReason) market.Feed {
+		return market.Feed{State: state, Reason: reason, Epoch: epoch}
+	}
+	for _, tc := range []struct {
+		name  string
+		feed  market.Feed // when the member comes
+		then  market.Feed // when it has been asked about
+		asked bool        // within two seconds
+	}{
+		{"the bus is lost", feed(market.FeedStale, market.FeedBus), feed(market.FeedStale, market.FeedBus), false},
+		{"the monitor is lost for long", feed(market.FeedDown, market.FeedMonitor), feed(market.FeedDown, market.FeedMonitor), false},
+		{"the bus turns out to be lost", feed(market.FeedLive, 0), feed(market.FeedStale, market.FeedBus), true},
+		{"there is no such place", feed(market.FeedLive, 0), feed(market.FeedLive, 0), true},
+		{"nor where a source is lost", feed(market.FeedStale, market.FeedLost), feed(market.FeedStale, market.FeedLost), true},
+	} {
+		for _, comes := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, and comes: %t", tc.name, comes), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					h := start(t, Config{Shards: 1, Window: 64, Open: true})
+					must(t, h.Feed(t.Context(), tc.feed))
+					must(t, h.Publish(t.Context(), []market.Event{trade(900, "A"), trade(1000, "A")}))
+					var r recorder
+					m := join(t, h, &r, mailbox.Options{Mode: mailbox.Every})
+					asked := 0
+					must(t, m.Subscribe(t.Context(), Subscription{Topics: tradesOf("A"), CatchUp: &CatchUp{
+						Since: market.Position{Epoch: epoch, Seq: 1100}, Fetch: func(w Want) {
+							asked++
+							go func() {
+								time.Sleep(200 * time.Millisecond)
+								_ = m.Refill(t.Context(), w, Refill{Missed: w.Topics})
+							}()
+						},
+					}}, nil))
+					time.Sleep(1150 * time.Millisecond)
+					must(t, h.Feed(t.Context(), tc.then)) // before the answer
+					time.Sleep(850 * time.Millisecond)
+					synctest.Wait()
+					if (asked > 0) != tc.asked {
+						t.Errorf("asked %d times", asked)
+					}
+					lost := tc.asked && tc.then.Reason != market.FeedBus
+					must(t, h.Feed(t.Context(), feed(market.FeedLive, 0)))
+					if comes {
+						must(t, h.Publish(t.Context(), []market.Event{trade(1100, "A"), trade(1200, "A")}))
+					}
+					time.Sleep(2 * time.Second)
+					synctest.Wait()
+					gaps := slices.ContainsFunc(r.notices, func(n Notice) bool { return n.Gap != nil })
+					if gaps != (lost || !comes) {
+						t.Errorf("told of a gap: %t", gaps)
+					}
+					if got := seqs(r.take()); !gaps && !slices.Equal(got, []market.Seq{1200}) {
+						t.Errorf("got %v", got)
+					}
+				})
+			})
+		}
+	}
+}
+
 // TestCatchUpProperty has a subscriber resume at any place of any feed, in any
 // mode, whatever the hub holds and whoever helps: what it gets is what the feed
 // published after the place, or it is told of a gap.

@@ -80,7 +80,8 @@ func (s *shard) refill(m *Member, r Refill) {
 	c := m.catch
 	c.wanted = false
 	if c.asks {
-		if c.asks, c.sure = false, len(r.Missed) == 0; !c.sure {
+		c.asks, c.sure = false, len(r.Missed) == 0
+		if !c.sure && !s.behind() { // else it is asked again, once the feed is not
 			s.giveUp(m)
 		}
 		return

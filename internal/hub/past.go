@@ -30,19 +30,21 @@ func (h *Hub) Past(ctx context.Context, topics []market.Topic, after market.Seq)
 	})
 }
 
-// Lacking are topics that a hub's history does not hold all of after a position.
+// Lacking are topics that a hub's history does not hold all of after a position, or
+// soon will not.
 type Lacking struct {
 	At   market.Seq                  // how far the hub had read
 	Last map[market.Topic]market.Seq // the position of each one's last event
 }
 
 // Lacks tells which topics it is that the history does not hold all of after a
-// position. "*" stands for every symbol.
+// position, or will not when it has half of a topic's events anew. "*" stands for
+// every symbol.
 func (h *Hub) Lacks(ctx context.Context, topics []market.Topic, after market.Seq) (Lacking, error) {
 	return ask(ctx, h, func(s *shard) Lacking {
 		l := Lacking{At: s.position, Last: map[market.Topic]market.Seq{}}
 		for t := range s.changed(topics, after) {
-			if t.held() > after {
+			if t.held() > after || t.history.half(after, s.hub.cfg.History) {
 				l.Last[t.name] = t.last.Seq
 			}
 		}

@@ -112,6 +112,13 @@ func (r *ring) push(e market.Event, prev market.Seq, limit int) {
 	r.start = (r.start + 1) % limit
 }
 
+// half reports whether more than half of what it may hold is behind a position.
+func (r *ring) half(pos market.Seq, limit int) bool {
+	n := len(r.events)
+	i := n - 1 - limit/2
+	return i >= 0 && r.events[(r.start+i)%n].Seq > pos
+}
+
 // after gives the held events behind a position, ascending.
 func (r *ring) after(pos market.Seq) []market.Event {
 	var out []market.Event

@@ -58,7 +58,11 @@ func (s *service) Replay(ctx context.Context, req *pb.ReplayRequest) (*pb.Replay
 	}
 	since := marketpb.FromPosition(req.GetSince())
 	ok, err := e.reach(ctx, since)
-	if err == nil && !ok {
+	switch {
+	case err != nil || ok:
+	case since.Epoch == e.epoch && market.FeedState(e.bus.Load()) != market.FeedLive:
+		err = status.Errorf(codes.Unavailable, "the bus is lost, which may have position %s", since)
+	default:
 		err = status.Errorf(codes.OutOfRange, "position %s is not of this feed, which is at %s", since, e.position())
 	}
 	if err != nil {

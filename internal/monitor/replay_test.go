@@ -121,9 +121,9 @@ func resumed(t *testing.T, list []*pb.WatchResponse) (events map[market.Topic][]
 func TestWatchResumesFromTheBus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := memory()
-		short := begin(t, log, monitor.Config{History: 4, Shards: 2})
+		short := begin(t, log, monitor.Config{History: 60, Shards: 2}) // more than comes of a topic while the bus is read
 		long := begin(t, log, monitor.Config{History: 100_000, Shards: 2})
-		short.play(tape(8, 200))
+		short.play(tape(8, 3000))
 		short.live()
 		long.live()
 		r := rand.New(rand.NewPCG(9, 9))
@@ -253,6 +253,14 @@ func TestReplayRefusals(t *testing.T) {
 		} {
 			if _, err := f.client.Replay(t.Context(), tc.req); status.Code(err) != tc.code {
 				t.Errorf("%v: %v, want %v", tc.req, err, tc.code)
+			}
+		}
+		log.SetDown(true) // so that what is not here may be there
+		for code, since := range map[codes.Code]*pb.Position{
+			codes.Unavailable: {Epoch: here.GetEpoch(), Seq: 1 << 40}, codes.OutOfRange: {Epoch: 1, Seq: 3},
+		} {
+			if _, err := f.client.Replay(t.Context(), &pb.ReplayRequest{Topics: everything(), Since: since}); status.Code(err) != code {
+				t.Errorf("without the bus, since %v: %v, want %v", since, err, code)
 			}
 		}
 	})
