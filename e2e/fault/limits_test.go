@@ -120,7 +120,7 @@ func TestStoreLimit(t *testing.T) {
 // TestMemoryLimit gives a monitor and a gateway less memory than they hold: the
 // collector works all the time, and clients notice nothing.
 func TestMemoryLimit(t *testing.T) {
-	const limit = 8 << 20
+	const limit = 4 << 20
 	seed := seeded(t)
 	s := build(t, seed, layout{monitors: 1, gateways: 1, env: []string{fmt.Sprintf("GOMEMLIMIT=%d", limit)}})
 	s.play()
