@@ -21,7 +21,6 @@ const jumper = `package main
 
 import (
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"time"

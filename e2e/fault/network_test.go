@@ -19,10 +19,12 @@ func TestClientNetworks(t *testing.T) {
 	g := s.gateways[0]
 	far, hole := newLink(t, g.addr), newLink(t, g.addr)
 	far.delay(200*time.Millisecond, 100*time.Millisecond)
-	of := func(n int, addr string) *fleet {
-		return newFleet(t, seed+uint64(n), []string{addr}, plan{clients: max(6, *clients/3), symbols: simSymbols(t), each: 3}).start(time.Second)
+	of := func(n int, addr string, size int) *fleet {
+		return newFleet(t, seed+uint64(n), []string{addr}, plan{clients: size, symbols: simSymbols(t), each: 3}).start(time.Second)
 	}
-	near, distant, lost := of(1, g.addr), of(2, far.addr), of(3, hole.addr)
+	third := max(6, *clients/3)
+	// The lost try again all the time, and the link holds two files for each try.
+	near, distant, lost := of(1, g.addr, third), of(2, far.addr, third), of(3, hole.addr, min(third, 150))
 	fleets := []*fleet{near, distant, lost}
 	sockets := func() int { return int(g.proc.Metric("lzstock_gateway_sockets")) }
 

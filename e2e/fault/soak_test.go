@@ -254,7 +254,7 @@ func (w *watched) end() {
 	w.stop()
 	w.task.Wait()
 	for name, all := range w.series {
-		list := all[len(all)/3:] // it warms up
+		list := all[len(all)/2:] // rings and histories fill up before
 		if len(list) < 5 {
 			w.t.Errorf("%s: only %d samples", name, len(list))
 			continue
