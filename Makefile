@@ -100,8 +100,9 @@ hostile: ## Flood a gateway with garbage for HOSTILE (60s), and see what its cli
 	go run ./e2e/hostile --duration $(HOSTILE)
 
 .PHONY: faults
-faults: ## Break processes, networks, disks and clocks on purpose, at full length, and see what clients notice
-	go test -count=1 -v -timeout 30m ./e2e/fault -args -full
+faults: ## Break processes, networks, disks and clocks on purpose, at full length, and see what CLIENTS (2000) notice
+	go test -count=1 -v -timeout 30m ./e2e/fault -args -full -clients $(CLIENTS)
+faults: CLIENTS = 2000
 
 .PHONY: soak
 soak: ## Have everything fail at random for DURATION (30m) under CLIENTS (2000)

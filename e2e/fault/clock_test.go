@@ -96,7 +96,7 @@ func write(t *testing.T, dir, name, text string) string {
 // two back: nobody is lost, nothing is stale, all events come.
 func TestClockJumps(t *testing.T) {
 	if !*full {
-		t.Skip("another Go library takes a minute to build: make soak tests this")
+		t.Skip("another Go library takes a minute to build: make faults tests this")
 	}
 	seed := seeded(t)
 	file := write(t, t.TempDir(), "clock", "0")
