@@ -4,7 +4,6 @@ import (
 	"context"
 	"math/rand/v2"
 	"os/exec"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -35,10 +34,9 @@ type part struct {
 // what was not killed holds no more at the end than at the beginning.
 func TestSoak(t *testing.T) {
 	seed := seeded(t)
-	// Histories that are full after a few minutes do not look like growth. The busiest
-	// topic, which has a sixth of the events, must fit for as long as a gateway is away.
-	history := strconv.Itoa(max(*rate, 1) * 5 / 2)
-	s := build(t, seed, layout{bus: 3, monitors: 2, gateways: 3, linked: true, monitorArgs: []string{"--topic-history", history}})
+	// Histories that are full after a few minutes do not look like growth; what gateways
+	// miss beyond them comes from the bus.
+	s := build(t, seed, layout{bus: 3, monitors: 2, gateways: 3, linked: true, monitorArgs: []string{"--topic-history", "100"}})
 	c := &chaos{t: t, system: s, tally: map[string]int{}}
 	var through []string
 	for _, g := range s.gateways {
