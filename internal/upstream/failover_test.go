@@ -189,7 +189,7 @@ func TestNewerEpoch(t *testing.T) {
 // TestAttemptsAreSpread: while all are down, attempts come in rounds that are spread
 // over ever longer times, and when one returns all gateways find it, not at once.
 func TestAttemptsAreSpread(t *testing.T) {
-	const clients, down = 40, 30 * time.Second
+	const clients, down = 160, 30 * time.Second // so many that chance moves no bound
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{t: t, sink: &recorder{}, monitors: map[string]*monitor{"a:1": startMonitor(), "b:1": startMonitor()}}
 		for _, m := range w.monitors {
@@ -221,7 +221,7 @@ func TestAttemptsAreSpread(t *testing.T) {
 			wg.Go(func() { _ = c.Run(ctx) })
 		}
 		time.Sleep(down)
-		if n := firsts["a:1"]; n < clients/8 || n > clients-clients/8 {
+		if n := firsts["a:1"]; n < clients/4 || n > 3*clients/4 {
 			t.Errorf("%d of %d clients tried the first monitor first, want about half", n, clients)
 		}
 		// Both are tried 2.5 s apart on average, and each tenth of a second is like any other.
@@ -235,7 +235,7 @@ func TestAttemptsAreSpread(t *testing.T) {
 			t.Errorf("%.1f attempts in a tenth of a second, want about %.1f", mean, want)
 		}
 		for i, n := range per {
-			if n > 10*mean {
+			if n > 6*mean {
 				t.Errorf("%.0f attempts in the tenth %d of a second, %.1f on average: they come together", n, i, mean)
 			}
 		}
@@ -252,7 +252,7 @@ func TestAttemptsAreSpread(t *testing.T) {
 		}
 		if len(found) < clients {
 			t.Errorf("%d of %d clients found the monitor in 10 s", len(found), clients)
-		} else if half := found[clients/2]; half < 300*time.Millisecond || half > 4*time.Second {
+		} else if half := found[clients/2]; half < 800*time.Millisecond || half > 4*time.Second {
 			t.Errorf("half of the clients were back after %s, want about 1.5 s", half) // of waits that are under way
 		}
 		cancel()
