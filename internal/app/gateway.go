@@ -134,13 +134,12 @@ func (b *builder) gateway(l net.Listener, from upstream.Config, c gateway.Config
 	return nil
 }
 
-const (
-	gatewayWindow = 32768            // recent events that a shard keeps for clients that resume: about 13 MB
-	catchUpLimit  = 30 * time.Second // that a client may take for what it missed
-)
+// gatewayWindow is how many recent events a shard keeps for clients that resume:
+// about 13 MB.
+const gatewayWindow = 32768
 
 func newGatewayHub() (*hub.Hub, error) {
-	return hub.New(hub.Config{Window: gatewayWindow, CatchUp: catchUpLimit, Encode: func(dst []byte, format int, e *market.Event) []byte {
+	return hub.New(hub.Config{Window: gatewayWindow, Encode: func(dst []byte, format int, e *market.Event) []byte {
 		return wire.AppendEvent(dst, wire.Format(format), e)
 	}})
 }

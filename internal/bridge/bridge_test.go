@@ -88,7 +88,7 @@ func (h *talk) Open(ctx context.Context, b *bridge.Bridge) error {
 	if h.member != nil {
 		h.member <- b.Member()
 	}
-	return b.Member().Subscribe(ctx, hub.Subscription{Topics: topics, Snapshot: true, CatchUp: h.catchUp}, func(hub.Result) {
+	return b.Member().Subscribe(ctx, hub.Subscription{Topics: topics, Snapshot: true, CatchUp: h.catchUp}, func(market.Seq) {
 		if h.opened != nil {
 			h.opened <- struct{}{}
 		}

@@ -42,7 +42,7 @@ func (h *mover) Message(ctx context.Context, b *bridge.Bridge, _ bridge.Message)
 				return err
 			}
 			return b.Member().Subscribe(ctx, hub.Subscription{Topics: []market.Topic{{Channel: market.Trades, Symbol: "A"}}, Snapshot: true},
-				func(hub.Result) { b.SendNow([]byte("moved")) })
+				func(market.Seq) { b.SendNow([]byte("moved")) })
 		})
 	})
 	return nil

@@ -3,11 +3,15 @@ package gateway
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"github.com/lzstock/lzstock/internal/hub"
 	"github.com/lzstock/lzstock/internal/wire"
 	"github.com/lzstock/lzstock/market"
 )
+
+// catchUpWithin is how long a client may take for what it missed.
+const catchUpWithin = 30 * time.Second
 
 func (d *dialog) subscribe(ctx context.Context, cmd wire.Command) error {
 	if err := d.grant(&cmd); err != nil {
@@ -36,11 +40,11 @@ func (d *dialog) subscribe(ctx context.Context, cmd wire.Command) error {
 	m := b.Member()
 	sub := hub.Subscription{Topics: fresh, Snapshot: cmd.Snapshot && d.format.Native()}
 	if !cmd.Since.IsZero() {
-		sub.CatchUp = &hub.CatchUp{Since: cmd.Since, Fetch: func(w hub.Want) {
+		sub.CatchUp = &hub.CatchUp{Since: cmd.Since, Within: catchUpWithin, Fetch: func(w hub.Want) {
 			d.g.tasks.Go(func() { b.Run(func() error { return d.refill(d.g.asking, m, w) }) })
 		}}
 	}
-	return m.Subscribe(ctx, sub, func(hub.Result) { b.SendNow(ack) })
+	return m.Subscribe(ctx, sub, func(market.Seq) { b.SendNow(ack) })
 }
 
 // refill gets what the hub lacks for a client that resumes. A client that has gone in

@@ -26,6 +26,10 @@ const (
 // A mailbox of mode Latest gets the current values of topics that have changed.
 type CatchUp struct {
 	Since market.Position
+	// Within is how long the member may take, once its topics are live. Then one of
+	// mode Every fails as one that overflows, others conflate, and go without what
+	// the hub does not hold; 0 means that there is no limit.
+	Within time.Duration
 	// Fetch asks for events that the hub does not hold, or holds no longer. It is
 	// called on the shard's goroutine and must not wait. Refill answers it.
 	Fetch func(Want)
@@ -123,7 +127,7 @@ func (c *catchUp) from(u *sub) market.Seq { return max(c.at, c.floors[u]) }
 
 // holds reports whether the shard knows all of a topic's events after a position.
 func (s *shard) holds(t *topic, after market.Seq) bool {
-	return t.last.Seq <= after || after >= max(t.base, s.window.floor)
+	return t.quiet(after) || after >= max(t.base, s.window.floor)
 }
 
 // catchUp brings a member further, as far as its mailbox has room. It reports
@@ -148,7 +152,7 @@ func (s *shard) catchUp(m *Member) (more bool, wake time.Time) {
 		s.catchUpLatest(m)
 	}
 	room := m.box.Free(catchUpChunk)
-	hurry := s.hub.cfg.CatchUp > 0 && s.now.Sub(c.began) >= s.hub.cfg.CatchUp
+	hurry := c.Within > 0 && s.now.Sub(c.began) >= c.Within
 	if m.box.Mode() == mailbox.Latest || (hurry && m.box.Mode() == mailbox.Adaptive) {
 		room = m.box.Len() + s.window.count + catchUpChunk // it conflates
 	}
@@ -248,8 +252,8 @@ func (s *shard) lacks(m *Member) (lacks bool) {
 		}
 		from := c.from(u)
 		c.beyond = c.beyond || from > s.settled
-		if u.topic.last.Seq <= from {
-			continue // nothing is known of it behind that; it may never have had anything
+		if u.topic.quiet(from) {
+			continue
 		}
 		if !any || from < low {
 			low, any = from, true
@@ -326,7 +330,7 @@ func (s *shard) tell(m *Member) {
 		m.box.Clear(&u.slot)
 		delete(c.waits, u)
 		c.floors[u] = max(s.settled, u.topic.last.Seq)
-		if u.want(!s.live(u.topic)); u.topic.last.Seq > 0 {
+		if u.want(!s.live(u.topic) || u.topic.void); u.topic.last.Seq > 0 {
 			current = append(current, u.topic.last)
 		}
 	}

@@ -317,7 +317,7 @@ func (w *world) do(o op) {
 			if _, has := w.plain[t]; !has {
 				w.plain[t] = w.truth[o.N%len(w.truth)].Seq
 				must(w.t, w.member.Subscribe(w.t.Context(), Subscription{Topics: []market.Topic{t}, CatchUp: &CatchUp{
-					Since: market.Position{Epoch: 7, Seq: w.plain[t]}, Fetch: w.want,
+					Since: market.Position{Epoch: 7, Seq: w.plain[t]}, Within: w.s.Deadline, Fetch: w.want,
 				}}, nil))
 				w.ask([]market.Topic{t})
 			}
@@ -337,7 +337,7 @@ func (s catchUpScenario) play(t *testing.T) (problem string) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{
 			t: t, s: s, carried: map[market.Topic]bool{}, floors: map[market.Topic]market.Seq{}, sink: &recorder{}, plain: map[market.Topic]market.Seq{},
-			hub: start(t, Config{Shards: 1, Window: s.Window, CatchUp: s.Deadline}),
+			hub: start(t, Config{Shards: 1, Window: s.Window}),
 		}
 		must(t, w.hub.Feed(t.Context(), market.Feed{State: market.FeedLive, Epoch: 7}))
 		for _, o := range s.Before {
@@ -359,7 +359,7 @@ func (s catchUpScenario) play(t *testing.T) (problem string) {
 		}
 		w.member = join(t, w.hub, w.sink, mailbox.Options{Mode: s.Mode, Limit: s.Limit})
 		must(t, w.member.Subscribe(t.Context(), Subscription{Topics: topics, CatchUp: &CatchUp{
-			Since: since, Fetch: w.want,
+			Since: since, Within: s.Deadline, Fetch: w.want,
 		}}, nil))
 		w.ask(topics)
 		for _, o := range s.After {
@@ -481,7 +481,7 @@ func TestCatchUpOnAFreshHub(t *testing.T) {
 		since := market.Position{Epoch: epoch, Seq: 1000}
 		must(t, m.Subscribe(t.Context(), Subscription{Topics: tradesOf("A", "B"), CatchUp: &CatchUp{
 			Since: since, Fetch: func(w Want) { wants = append(wants, w) },
-		}}, func(Result) {}))
+		}}, func(market.Seq) {}))
 		must(t, h.Replace(t.Context(), tradesOf("A", "B"), []market.Event{trade(900, "B"), trade(1200, "A")}))
 		synctest.Wait()
 		if len(wants) != 1 || wants[0].After != since {
@@ -536,6 +536,74 @@ func TestCatchUpBesideOthers(t *testing.T) {
 			t.Errorf("told %v, asked %d times", r.notices, len(wants))
 		}
 	})
+}
+
+// TestCatchUpWithinAGap has members come when a topic has lost its value by a gap, and
+// has no other yet. Who resumes from before is told, too, if that is lost for good; all
+// who want the value get it when it comes.
+func TestCatchUpWithinAGap(t *testing.T) {
+	const epoch = 7
+	lost := market.Event{}
+	found := trade(7, "A")
+	found.Prev = 5
+	for name, tc := range map[string]struct {
+		since market.Seq
+		held  market.Event // by whoever is asked
+		asked int
+		gaps  int
+		got   []market.Seq
+	}{
+		"lost":      {5, lost, 1, 1, []market.Seq{7, 10}},
+		"elsewhere": {5, found, 1, 0, []market.Seq{7, 10}},
+		"behind it": {8, lost, 0, 0, []market.Seq{10}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := start(t, Config{Shards: 1, Window: 64})
+				a := tradesOf("A")
+				must(t, h.Feed(t.Context(), market.Feed{State: market.FeedLive, Epoch: epoch}))
+				must(t, h.Replace(t.Context(), a, []market.Event{trade(5, "A")}))
+				must(t, h.Advance(t.Context(), 5))
+				at := func(q market.Seq) market.Position { return market.Position{Epoch: epoch, Seq: q} }
+				must(t, h.Gap(t.Context(), market.Gap{Reason: market.GapExpired, From: at(5), To: at(8), Topics: a}))
+				must(t, h.Advance(t.Context(), 8))
+				var fresh, r recorder
+				must(t, join(t, h, &fresh, mailbox.Options{}).Subscribe(t.Context(), Subscription{Topics: a, Snapshot: true}, nil))
+				m := join(t, h, &r, mailbox.Options{Mode: mailbox.Every})
+				var wants []Want
+				must(t, m.Subscribe(t.Context(), Subscription{Topics: a, CatchUp: &CatchUp{
+					Since: at(tc.since), Fetch: func(w Want) { wants = append(wants, w) },
+				}}, nil))
+				synctest.Wait()
+				if len(wants) != tc.asked {
+					t.Fatalf("asked %v, want %d times", wants, tc.asked)
+				}
+				if tc.asked > 0 {
+					answer := Refill{Through: 8, Missed: a}
+					if tc.held.Seq > 0 {
+						answer = Refill{Through: 8, Events: []market.Event{tc.held}}
+					}
+					must(t, m.Refill(t.Context(), wants[0], answer))
+				}
+				synctest.Wait()
+				must(t, h.Replace(t.Context(), a, []market.Event{trade(7, "A")}))
+				must(t, h.Publish(t.Context(), []market.Event{trade(10, "A")}))
+				synctest.Wait()
+				gaps := 0
+				for _, n := range r.notices {
+					if n.Gap != nil {
+						gaps++
+					}
+				}
+				if got := seqs(r.take()); !slices.Equal(got, tc.got) || gaps != tc.gaps {
+					t.Errorf("got %v and %d gaps, want %v and %d", got, gaps, tc.got, tc.gaps)
+				}
+				if got := seqs(fresh.take()); !slices.Equal(got, []market.Seq{7, 10}) {
+					t.Errorf("who wants the value got %v", got)
+				}
+			})
+		})
+	}
 }
 
 // TestCatchUpAheadOfTheFeed has members come from another hub of the feed with a

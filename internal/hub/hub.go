@@ -26,16 +26,12 @@ type Config struct {
 	// Inbox is how many batches and commands may wait for a shard before Publish
 	// and Do wait; 0 means 256.
 	Inbox int
-	// History is how many recent events a topic keeps for subscriptions that
-	// resume; 0 means none.
+	// History is how many recent events of each topic are kept for Past; 0 means
+	// none.
 	History int
 	// Window is how many recent events of all topics together are kept for members
 	// that catch up; 0 means none.
 	Window int
-	// CatchUp is how long a member may take to catch up, once its topics are live.
-	// Then one of mode Every fails as one that overflows, others conflate; 0 means
-	// that there is no limit.
-	CatchUp time.Duration
 	// Open makes every topic live from its first event on.
 	Open bool
 	// Encode makes the bodies that sinks ask for; see mailbox.Item.Body.
@@ -76,9 +72,9 @@ type Notice struct {
 
 // New makes a hub, which does nothing before Run.
 func New(cfg Config) (*Hub, error) {
-	if cfg.Shards < 0 || cfg.Inbox < 0 || cfg.History < 0 || cfg.Window < 0 || cfg.CatchUp < 0 {
-		return nil, fmt.Errorf("hub: shards %d, inbox %d, history %d, window %d and catch-up %v must not be negative",
-			cfg.Shards, cfg.Inbox, cfg.History, cfg.Window, cfg.CatchUp)
+	if cfg.Shards < 0 || cfg.Inbox < 0 || cfg.History < 0 || cfg.Window < 0 {
+		return nil, fmt.Errorf("hub: shards %d, inbox %d, history %d and window %d must not be negative",
+			cfg.Shards, cfg.Inbox, cfg.History, cfg.Window)
 	}
 	if cfg.Shards == 0 {
 		cfg.Shards = runtime.GOMAXPROCS(0)
@@ -90,6 +86,7 @@ func New(cfg Config) (*Hub, error) {
 	for range cfg.Shards {
 		h.shards = append(h.shards, newShard(h))
 	}
+	h.shards[0].history = cfg.History // the one that is asked for it
 	return h, nil
 }
 
@@ -173,8 +170,12 @@ func (h *Hub) all(ctx context.Context, m message) error {
 // Snapshot gives the current values of topics, ascending by Seq, and the
 // position at which all of them hold. "*" stands for every symbol.
 func (h *Hub) Snapshot(ctx context.Context, topics []market.Topic) ([]market.Event, market.Seq, error) {
-	p, err := ask(ctx, h, func(s *shard) Past { return Past{Events: s.snapshot(topics), At: s.position} })
-	return p.Events, p.At, err
+	type values struct {
+		events []market.Event
+		at     market.Seq
+	}
+	v, err := ask(ctx, h, func(s *shard) values { return values{s.snapshot(topics), s.position} })
+	return v.events, v.at, err
 }
 
 // Stats are counts over the hub's life, and what is there now.

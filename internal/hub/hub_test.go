@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -131,9 +132,9 @@ func TestSnapshotThenEvents(t *testing.T) {
 		must(t, h.Publish(t.Context(), []market.Event{trade(1, "A"), trade(2, "B"), trade(3, "A")}))
 		var r recorder
 		m := join(t, h, &r, mailbox.Options{})
-		must(t, m.Subscribe(t.Context(), Subscription{Topics: tradesOf("B", "A", "C"), Snapshot: true}, func(res Result) {
-			if res.At != 3 {
-				t.Errorf("subscribed at %d", res.At)
+		must(t, m.Subscribe(t.Context(), Subscription{Topics: tradesOf("B", "A", "C"), Snapshot: true}, func(at market.Seq) {
+			if at != 3 {
+				t.Errorf("subscribed at %d", at)
 			}
 		}))
 		must(t, h.Publish(t.Context(), []market.Event{trade(4, "A"), trade(5, "D"), trade(6, "C")}))
@@ -224,96 +225,51 @@ func TestWildcard(t *testing.T) {
 	})
 }
 
-func TestResume(t *testing.T) {
+// TestPast asks for what is held of topics, all at once and page by page, with more
+// than one shard.
+func TestPast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := start(t, Config{Open: true, Shards: 1, History: 4})
+		h := start(t, Config{Open: true, Shards: 2, History: 4})
 		must(t, h.Base(t.Context(), 10))
 		for q := market.Seq(11); q <= 20; q++ {
-			must(t, h.Publish(t.Context(), []market.Event{trade(q, market.Symbol("AB"[q%2:q%2+1]))}))
+			must(t, h.Publish(t.Context(), []market.Event{trade(q, market.Symbol("AB"[q%2:q%2+1])), trade(q, "C")}))
 		}
+		must(t, h.Advance(t.Context(), 22))
 		for _, tc := range []struct {
-			since  market.Seq
-			got    []market.Seq
-			prev   market.Seq
-			missed int
+			after   market.Seq
+			topics  string
+			limit   int
+			got     string // SYMBOL SEQ<PREV
+			through market.Seq
+			lacks   string
 		}{
-			{since: 20, got: nil},
-			{since: 17, got: []market.Seq{18, 19, 20}, prev: 16},
-			{since: 13, got: []market.Seq{14, 15, 16, 17, 18, 19, 20}, prev: 12},
-			{since: 11, got: []market.Seq{20, 13, 15, 17, 19}, missed: 1}, // 12 is held no more
-			{since: 3, got: []market.Seq{19, 20}, missed: 2},              // before base
+			{after: 20, topics: "*", limit: 100, through: 22},
+			{after: 18, topics: "*", limit: 100, got: "B19<17 C19<18 A20<18 C20<19", through: 22},
+			{after: 18, topics: "A", limit: 100, got: "A20<18", through: 22},
+			{after: 18, topics: "NONE", limit: 100, through: 22},
+			{after: 17, topics: "*", limit: 1, got: "A18<16 C18<17", through: 18}, // no position is torn
+			{after: 17, topics: "*", limit: 3, got: "A18<16 C18<17 B19<17 C19<18", through: 19},
+			{after: 17, topics: "*", limit: 6, got: "A18<16 C18<17 B19<17 C19<18 A20<18 C20<19", through: 22},
+			{after: 13, topics: "A", limit: 100, got: "A14<12 A16<14 A18<16 A20<18", through: 22},
+			{after: 11, topics: "A", limit: 2, got: "A14<12 A16<14", through: 16, lacks: "A12"},
+			{after: 3, topics: "A", limit: 2, got: "A14<12 A16<14", through: 16, lacks: "A12"},
+			{after: 14, topics: "*", limit: 2, got: "B15<13 A16<14", through: 16, lacks: "C16"},
 		} {
-			var r recorder
-			m := join(t, h, &r, mailbox.Options{})
-			must(t, m.Subscribe(t.Context(), Subscription{Topics: tradesOf("A", "B"), Resume: true, Since: tc.since}, func(res Result) {
-				if len(res.Missed) != tc.missed {
-					t.Errorf("since %d missed %v", tc.since, res.Missed)
-				}
-			}))
-			synctest.Wait()
-			got := r.take()
-			if !slices.Equal(seqs(got), tc.got) || (len(got) > 0 && tc.prev != got[0].Prev) {
-				t.Errorf("since %d: %v, first prev %+v", tc.since, seqs(got), got)
+			p, err := h.Past(t.Context(), tradesOf(market.Symbol(tc.topics)), tc.after, tc.limit)
+			must(t, err)
+			var got, lacks []string
+			for _, e := range p.Events {
+				got = append(got, fmt.Sprintf("%s%d<%d", e.Symbol, e.Seq, e.Prev))
 			}
-			m.Leave()
+			for topic, held := range p.Lacks {
+				lacks = append(lacks, fmt.Sprintf("%s%d", topic.Symbol, held))
+			}
+			if g, l := strings.Join(got, " "), strings.Join(lacks, " "); g != tc.got || l != tc.lacks || p.Through != tc.through {
+				t.Errorf("%s after %d, %d: %s through %d, lacks %s; want %s through %d, lacks %s",
+					tc.topics, tc.after, tc.limit, g, p.Through, l, tc.got, tc.through, tc.lacks)
+			}
 		}
 	})
-}
-
-// TestResumeWithHelp resumes from before the history, with events from elsewhere.
-func TestResumeWithHelp(t *testing.T) {
-	of := func(t *testing.T, through market.Seq, a ...market.Seq) Earlier {
-		t.Helper()
-		e := Earlier{Through: through, Events: map[market.Topic][]market.Event{tradesOf("A")[0]: nil}}
-		for i, q := range a {
-			ev := trade(q, "A")
-			ev.Prev = 11
-			if i > 0 {
-				ev.Prev = a[i-1]
-			}
-			e.Events[ev.Topic()] = append(e.Events[ev.Topic()], ev)
-		}
-		return e
-	}
-	for _, tc := range []struct {
-		name    string
-		earlier Earlier
-		missed  bool
-		got     []market.Seq
-	}{
-		{"as far as the history begins", of(t, 14, 12, 13, 14), false, []market.Seq{12, 13, 14, 15, 16, 17, 18}},
-		{"into the history", of(t, 16, 12, 13, 14, 15, 16), false, []market.Seq{12, 13, 14, 15, 16, 17, 18}},
-		{"from a reader that is ahead", of(t, 20, 12, 13, 14, 15, 16, 17, 18, 19, 20), false, []market.Seq{12, 13, 14, 15, 16, 17, 18}},
-		{"not far enough", of(t, 13, 12, 13), true, []market.Seq{18}},
-		{"of other topics", Earlier{Through: 18, Events: map[market.Topic][]market.Event{tradesOf("B")[0]: nil}}, true, []market.Seq{18}},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				h := start(t, Config{Open: true, Shards: 1, History: 4})
-				for q := market.Seq(11); q <= 18; q++ {
-					must(t, h.Publish(t.Context(), []market.Event{trade(q, "A")}))
-				}
-				var r recorder
-				m := join(t, h, &r, mailbox.Options{})
-				must(t, m.Subscribe(t.Context(), Subscription{Topics: tradesOf("A"), Resume: true, Since: 11, Earlier: tc.earlier}, func(res Result) {
-					if (len(res.Missed) > 0) != tc.missed {
-						t.Errorf("missed %v", res.Missed)
-					}
-				}))
-				must(t, h.Publish(t.Context(), []market.Event{trade(19, "A"), trade(20, "A")}))
-				synctest.Wait()
-				got := r.take()
-				if want := append(slices.Clone(tc.got), 19, 20); !slices.Equal(seqs(got), want) {
-					t.Errorf("got %v, want %v", seqs(got), want)
-				}
-				for i := 1; i < len(got); i++ {
-					if got[i].Prev != got[i-1].Item.Event().Seq && !tc.missed {
-						t.Errorf("%d comes behind %d", got[i].Item.Event().Seq, got[i].Prev)
-					}
-				}
-			})
-		})
-	}
 }
 
 func TestGapTellsListenersAndTakesSnapshots(t *testing.T) {

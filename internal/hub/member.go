@@ -117,32 +117,13 @@ type Subscription struct {
 	// Snapshot asks for the current value of each new topic, at once or as soon as
 	// the topic is live. Topics that are subscribed already stay as they are.
 	Snapshot bool
-	// Resume asks for the events after Since instead. Topics that do not hold
-	// them all are named in Result.Missed, and send a snapshot.
-	Resume bool
-	Since  market.Seq
-	// Earlier is what Resume may use where histories do not go back so far.
-	Earlier Earlier
-	// CatchUp, where set, asks for what Resume does, at the pace of the member and
-	// with help from elsewhere. It stands alone.
+	// CatchUp, where set, asks for the events after a position instead.
 	CatchUp *CatchUp
-}
-
-// Earlier are events from elsewhere than a hub's history.
-type Earlier struct {
-	Through market.Seq                      // Events are complete up to here
-	Events  map[market.Topic][]market.Event // of each topic all after Subscription.Since, if any; ascending, each with its Prev
-}
-
-// Result tells what a subscription met.
-type Result struct {
-	At     market.Seq     // how far the hub had read
-	Missed []market.Topic // could not be resumed
 }
 
 // Subscribe adds topics. then, where not nil, runs on the shard's goroutine when
 // the topics are subscribed and before anything of them is flushed.
-func (m *Member) Subscribe(ctx context.Context, req Subscription, then func(Result)) error {
+func (m *Member) Subscribe(ctx context.Context, req Subscription, then func(at market.Seq)) error {
 	return m.shard.send(ctx, message{do: func(s *shard) {
 		if m.joined {
 			s.guard(m, func() { s.subscribe(m, req, then) })

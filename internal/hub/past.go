@@ -1,69 +1,85 @@
 package hub
 
 import (
+	"container/heap"
 	"context"
-	"slices"
 
 	"github.com/lzstock/lzstock/market"
 )
 
 // Past is what a hub's history holds of some topics after a position.
 type Past struct {
-	At     market.Seq                  // how far the hub had read
-	Events []market.Event              // ascending, each with its Prev
-	Lacks  map[market.Topic]market.Seq // topics that had more: Events begin after this position
+	Events  []market.Event              // ascending, each with its Prev; those of one position are all there
+	Through market.Seq                  // nothing is missing up to here, but of Lacks
+	Lacks   map[market.Topic]market.Seq // topics that had more: Events has them from behind this position on
 }
 
-// Past gives what the history holds of topics after a position. "*" stands for
-// every symbol.
-func (h *Hub) Past(ctx context.Context, topics []market.Topic, after market.Seq) (Past, error) {
+// Past gives the first that the history holds of topics after a position, limit
+// events or a few more. "*" stands for every symbol.
+func (h *Hub) Past(ctx context.Context, topics []market.Topic, after market.Seq, limit int) (Past, error) {
 	return ask(ctx, h, func(s *shard) Past {
-		p := Past{At: s.position, Lacks: map[market.Topic]market.Seq{}}
-		for t := range s.changed(topics, after) {
+		p := Past{Through: s.position, Lacks: map[market.Topic]market.Seq{}}
+		seen := map[*topic]struct{}{}
+		s.each(topics, func(t *topic) {
+			if s.live(t) && !t.quiet(after) {
+				seen[t] = struct{}{}
+			}
+		})
+		for _, name := range topics { // those that have shown nothing
+			if s.base > after && name.Symbol != market.AllSymbols && s.channels[name.Channel].topics[name.Symbol] == nil {
+				p.Lacks[name] = s.base
+			}
+		}
+		var left tails
+		for t := range seen {
 			if held := t.held(); held > after {
 				p.Lacks[t.name] = held
 			}
-			p.Events = append(p.Events, t.history.after(after)...)
+			if next := t.history.after(after); next < len(t.history.events) {
+				left = append(left, tail{&t.history, next})
+			}
 		}
-		slices.SortFunc(p.Events, ascending)
+		heap.Init(&left)
+		for len(left) > 0 {
+			e := left[0].first()
+			if n := len(p.Events); n >= limit && p.Events[n-1].Seq != e.Seq {
+				p.Through = p.Events[n-1].Seq
+				break
+			}
+			p.Events = append(p.Events, *e)
+			if left[0].next++; left[0].next < len(left[0].history.events) {
+				heap.Fix(&left, 0)
+			} else {
+				heap.Pop(&left)
+			}
+		}
 		return p
 	})
 }
 
-// Lacking are topics that a hub's history does not hold all of after a position, or
-// soon will not.
-type Lacking struct {
-	At   market.Seq                  // how far the hub had read
-	Last map[market.Topic]market.Seq // the position of each one's last event
+// tail is what is left of a topic's history, at least one event.
+type tail struct {
+	history *ring
+	next    int
 }
 
-// Lacks tells which topics it is that the history does not hold all of after a
-// position, or will not when it has half of a topic's events anew. "*" stands for
-// every symbol.
-func (h *Hub) Lacks(ctx context.Context, topics []market.Topic, after market.Seq) (Lacking, error) {
-	return ask(ctx, h, func(s *shard) Lacking {
-		l := Lacking{At: s.position, Last: map[market.Topic]market.Seq{}}
-		for t := range s.changed(topics, after) {
-			if t.held() > after || t.history.half(after, s.hub.cfg.History) {
-				l.Last[t.name] = t.last.Seq
-			}
-		}
-		return l
-	})
+func (t *tail) first() *market.Event { return t.history.at(t.next) }
+
+// tails is a heap: the one with the earliest event is on top.
+type tails []tail
+
+func (t *tails) Len() int           { return len(*t) }
+func (t *tails) Less(i, j int) bool { return ascending(*(*t)[i].first(), *(*t)[j].first()) < 0 }
+func (t *tails) Swap(i, j int)      { (*t)[i], (*t)[j] = (*t)[j], (*t)[i] }
+func (t *tails) Push(x any)         { *t = append(*t, x.(tail)) } //nolint:forcetypeassert // heap's own
+func (t *tails) Pop() any {
+	last := (*t)[len(*t)-1]
+	*t = (*t)[:len(*t)-1]
+	return last
 }
 
-// changed gives the topics that have had something after a position.
-func (s *shard) changed(topics []market.Topic, after market.Seq) map[*topic]struct{} {
-	changed := map[*topic]struct{}{}
-	s.each(topics, func(t *topic) {
-		if s.live(t) && t.last.Seq > after {
-			changed[t] = struct{}{}
-		}
-	})
-	return changed
-}
-
-// ask has a shard answer a question: any of them knows all topics.
+// ask has the first shard answer a question: any of them knows all topics, and it
+// has their histories.
 func ask[T any](ctx context.Context, h *Hub, f func(s *shard) T) (answer T, err error) {
 	got := make(chan T, 1)
 	if err := h.shards[0].send(ctx, message{do: func(s *shard) { got <- f(s) }}); err != nil {

@@ -28,7 +28,8 @@ type shard struct {
 	position market.Seq
 	settled  market.Seq   // like position, but without the values of Replace, which may be ahead of live events
 	epoch    market.Epoch // of settled; 0: not known
-	base     market.Seq   // history holds every event after it
+	base     market.Seq   // window and history hold every event after it
+	history  int          // how many events a topic's holds
 	window   window
 	feed     *market.Feed
 	channels [market.NumChannels]channel
@@ -159,7 +160,7 @@ func (s *shard) publish(b *mailbox.Batch) {
 		} else {
 			s.window.floor = e.Seq
 		}
-		t.record(e, s.hub.cfg.History)
+		t.record(e, s.history)
 		for j := 0; j < len(t.subs); j++ {
 			u := t.subs[j]
 			if u.member.catch != nil { // it takes the event from the window

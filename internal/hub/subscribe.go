@@ -33,9 +33,8 @@ func (s *shard) join(m *Member) {
 	s.touch(m)
 }
 
-func (s *shard) subscribe(m *Member, req Subscription, then func(Result)) {
-	res := Result{At: s.position}
-	var current, past []market.Event
+func (s *shard) subscribe(m *Member, req Subscription, then func(at market.Seq)) {
+	var current []market.Event
 	if req.CatchUp != nil {
 		s.catchUpOn(m, req.CatchUp)
 	}
@@ -56,19 +55,11 @@ func (s *shard) subscribe(m *Member, req Subscription, then func(Result)) {
 		case m.catch != nil:
 			m.catch.floors[u] = max(s.settled, t.last.Seq)
 		}
-		if !s.live(t) {
-			u.want(u.wantSnap || req.Snapshot || req.Resume)
+		if !s.live(t) || t.void {
+			u.want(u.wantSnap || req.Snapshot)
 			return
 		}
-		if req.Resume {
-			if events, ok := t.since(req.Since, req.Earlier); ok {
-				u.slot.Resume(t.lastBefore(events))
-				past = append(past, events...)
-				return
-			}
-			res.Missed = append(res.Missed, t.name)
-		}
-		if (req.Snapshot || req.Resume) && t.last.Seq > 0 {
+		if req.Snapshot && t.last.Seq > 0 {
 			current = append(current, t.last)
 		}
 	}
@@ -86,7 +77,7 @@ func (s *shard) subscribe(m *Member, req Subscription, then func(Result)) {
 			m.catch.wild.set(name.Channel, true)
 			m.catch.wildSince = req.CatchUp.Since
 		case m.catch == nil || !m.catch.wild.has(name.Channel):
-			m.snap.set(name.Channel, req.Snapshot || req.Resume)
+			m.snap.set(name.Channel, req.Snapshot)
 		}
 		for _, t := range c.topics {
 			if m.allowed(t.name) {
@@ -95,21 +86,9 @@ func (s *shard) subscribe(m *Member, req Subscription, then func(Result)) {
 		}
 	}
 	if then != nil {
-		then(res)
+		then(s.position)
 	}
 	s.addSnapshots(m, current)
-	if len(past) == 0 {
-		return
-	}
-	slices.SortFunc(past, ascending)
-	batch := mailbox.NewBatch(past, s.hub.cfg.Encode)
-	slots, items := make([]*mailbox.Slot, len(past)), make([]mailbox.Item, len(past))
-	for i := range past {
-		slots[i], items[i] = s.slot(m, &past[i]), batch.Item(i)
-	}
-	if err := m.box.AddReplay(slots, items, s.now); err != nil {
-		s.fail(m, err)
-	}
 }
 
 // slot gives the place in a member's mailbox of an event's topic, which the member

@@ -1,8 +1,8 @@
 package hub
 
 import (
-	"cmp"
 	"slices"
+	"sort"
 
 	"github.com/lzstock/lzstock/internal/mailbox"
 	"github.com/lzstock/lzstock/market"
@@ -46,31 +46,14 @@ func (t *topic) reset(at market.Seq) {
 	t.last, t.history, t.base = market.Event{}, ring{}, at
 }
 
+// quiet reports whether the topic has had nothing after a position. Of one without a
+// value that is known back to its base.
+func (t *topic) quiet(after market.Seq) bool {
+	return t.last.Seq <= after && (t.last.Seq > 0 || after >= t.base)
+}
+
 // held gives the position after which the history has every event.
 func (t *topic) held() market.Seq { return max(t.base, t.history.dropped) }
-
-// since gives the topic's events after a position, those before the history from
-// elsewhere, or false where they are not all there.
-func (t *topic) since(after market.Seq, before Earlier) ([]market.Event, bool) {
-	if after >= t.held() {
-		return t.history.after(after), true
-	}
-	events, known := before.Events[t.name]
-	if !known || before.Through < t.held() {
-		return nil, false
-	}
-	// What the shard has not read yet comes live.
-	n, _ := slices.BinarySearchFunc(events, t.last.Seq+1, func(e market.Event, seq market.Seq) int { return cmp.Compare(e.Seq, seq) })
-	return append(events[:n:n], t.history.after(before.Through)...), true
-}
-
-// lastBefore gives the position before events, the topic's newest.
-func (t *topic) lastBefore(events []market.Event) market.Seq {
-	if len(events) > 0 {
-		return events[0].Prev
-	}
-	return t.last.Seq
-}
 
 // want has the subscription wait for the topic's snapshot, where it is wanted.
 func (u *sub) want(wanted bool) {
@@ -112,20 +95,10 @@ func (r *ring) push(e market.Event, prev market.Seq, limit int) {
 	r.start = (r.start + 1) % limit
 }
 
-// half reports whether more than half of what it may hold is behind a position.
-func (r *ring) half(pos market.Seq, limit int) bool {
-	n := len(r.events)
-	i := n - 1 - limit/2
-	return i >= 0 && r.events[(r.start+i)%n].Seq > pos
-}
+// at gives event i, the oldest being 0.
+func (r *ring) at(i int) *market.Event { return &r.events[(r.start+i)%len(r.events)] }
 
-// after gives the held events behind a position, ascending.
-func (r *ring) after(pos market.Seq) []market.Event {
-	var out []market.Event
-	for i := range r.events {
-		if e := &r.events[(r.start+i)%len(r.events)]; e.Seq > pos {
-			out = append(out, *e)
-		}
-	}
-	return out
+// after gives the index of the first event behind a position.
+func (r *ring) after(pos market.Seq) int {
+	return sort.Search(len(r.events), func(i int) bool { return r.at(i).Seq > pos })
 }

@@ -17,7 +17,8 @@ const (
 	DefaultCheckpointEvery = 30 * time.Second
 	DefaultStretch         = 2000
 	DefaultHistory         = 1024
-	DefaultShards          = 2 // enough for hundreds of gateways; one a processor would multiply the memory of histories
+	DefaultWindow          = 32768 // about 10 MB a shard
+	DefaultShards          = 2     // enough for hundreds of gateways
 	DefaultMaxTopics       = 65536
 	DefaultQueue           = 65536
 )
@@ -38,8 +39,11 @@ type Config struct {
 	// history at least, and twice as many at most, for gateways that resume; 0
 	// means 2,000, a negative value none.
 	Stretch int
-	// History is how many recent events a topic keeps for streams that resume; 0
-	// means 1,024.
+	// Window is how many recent events of all topics together a shard keeps for
+	// streams that resume; 0 means 32,768.
+	Window int
+	// History is how many recent events are kept of each topic for what resumes from
+	// before the window; 0 means 1,024. Behind that there is the bus, but for bars.
 	History int
 	// BarsKeep is for how long minutes that are over are kept, by the time of their
 	// symbol's newest one, in whole days; 0 means 7 days.
@@ -50,8 +54,8 @@ type Config struct {
 	BarLog BarLog
 	// Names are what trades under some symbols.
 	Names map[market.Symbol]string
-	// Shards is the number of goroutines that share the streams, each with histories
-	// of its own; 0 means 2, or 1 where there is one processor.
+	// Shards is the number of goroutines that share the streams; 0 means 2, or 1
+	// where there is one processor.
 	Shards int
 	// MaxTopics is the greatest number of topics of one stream or call; 0 means
 	// 65,536.
@@ -72,9 +76,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.BarsKeep < 0 || c.BarsMost < 0 {
 		return c, fmt.Errorf("monitor: bars of %s and %d minutes: neither may be negative", c.BarsKeep, c.BarsMost)
 	}
-	if c.History < 0 || c.Shards < 0 || c.MaxTopics < 0 || c.Queue < 0 {
-		return c, fmt.Errorf("monitor: history %d, shards %d, topics %d and queue %d must not be negative",
-			c.History, c.Shards, c.MaxTopics, c.Queue)
+	if c.Window < 0 || c.History < 0 || c.Shards < 0 || c.MaxTopics < 0 || c.Queue < 0 {
+		return c, fmt.Errorf("monitor: window %d, history %d, shards %d, topics %d and queue %d must not be negative",
+			c.Window, c.History, c.Shards, c.MaxTopics, c.Queue)
 	}
 	set := func(v *int, otherwise int) {
 		if *v == 0 {
@@ -82,6 +86,7 @@ func (c Config) withDefaults() (Config, error) {
 		}
 	}
 	set(&c.Stretch, DefaultStretch)
+	set(&c.Window, DefaultWindow)
 	set(&c.History, DefaultHistory)
 	set(&c.Shards, min(DefaultShards, runtime.GOMAXPROCS(0)))
 	set(&c.MaxTopics, DefaultMaxTopics)

@@ -10,8 +10,8 @@
 //   - M3. No stream slows the monitor or another stream. A Watch stream whose
 //     reader is slow conflates, a StreamPrices stream ends.
 //   - M4. What was lost is said. A hole in the bus's sequence is read again, and so
-//     is what a stream that resumes lacks and the hub's history has no more; where
-//     events are no longer held, or are bars, which no bus has, watchers get a Gap.
+//     is what a stream that resumes lacks and the hub has no more; where events are no
+//     longer held, come too late, or are bars, which no bus has, watchers get a Gap.
 //   - M5. A lost bus makes the feed stale within one second and down after ten.
 //     It is live again only when everything that the bus held at its return has
 //     been read.

@@ -27,7 +27,7 @@ type Monitor struct {
 	metrics *metrics
 	health  *health.Server
 	current atomic.Pointer[engine] // serves; nil while starting and after the end
-	readers sync.WaitGroup         // of streams' requests; see Server
+	readers sync.WaitGroup         // of streams' requests, and of the past for them; see Server
 	sources sources                // the reporting goroutine's own
 	failed  int                    // starts in a row that could not use the checkpoint; Run's own
 }
@@ -70,7 +70,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 // life reads one epoch of the bus.
 func (m *Monitor) life(ctx context.Context) error {
 	h, err := hub.New(hub.Config{
-		Shards: m.cfg.Shards, History: m.cfg.History, Open: true,
+		Shards: m.cfg.Shards, History: m.cfg.History, Window: m.cfg.Window, Open: true,
 		Encode: func(dst []byte, _ int, e *market.Event) []byte { return marketpb.AppendBody(dst, e) },
 	})
 	if err != nil {

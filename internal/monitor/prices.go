@@ -10,6 +10,7 @@ import (
 	"github.com/lzstock/lzstock/internal/hub"
 	"github.com/lzstock/lzstock/internal/mailbox"
 	"github.com/lzstock/lzstock/internal/marketpb"
+	"github.com/lzstock/lzstock/market"
 )
 
 // StreamPrices serves one StreamPrices stream.
@@ -24,9 +25,8 @@ func (s *service) StreamPrices(req *pb.StreamPricesRequest, stream pb.MarketMoni
 	}
 	ctx, end := context.WithCancelCause(stream.Context())
 	defer end(nil)
-	sub := hub.Subscription{Topics: topics, Snapshot: !req.GetSkipSnapshots()}
+	since := marketpb.FromPosition(req.GetSince())
 	if req.GetSince() != nil {
-		since := marketpb.FromPosition(req.GetSince())
 		ok, err := e.reach(ctx, since)
 		if err != nil {
 			return s.failure(ctx, err)
@@ -34,7 +34,6 @@ func (s *service) StreamPrices(req *pb.StreamPricesRequest, stream pb.MarketMoni
 		if !ok {
 			return status.Errorf(codes.OutOfRange, "position %s is not of this feed, which is at %s", since, e.position())
 		}
-		sub.Resume, sub.Since = true, since.Seq
 	}
 	p := &prices{engine: e, stream: stream, sink: newSink(e.epoch, end)}
 	if p.member, err = e.hub.Join(ctx, p.sink, e.queue(mailbox.Every)); err != nil {
@@ -44,15 +43,12 @@ func (s *service) StreamPrices(req *pb.StreamPricesRequest, stream pb.MarketMoni
 	s.metrics.streams.WithLabelValues("StreamPrices").Inc()
 	defer s.metrics.streams.WithLabelValues("StreamPrices").Dec()
 
-	err = p.member.Subscribe(ctx, sub, func(r hub.Result) {
-		if len(r.Missed) > 0 {
-			end(status.Errorf(codes.OutOfRange, "events after %d are no longer held for %d of the topics, %s among them",
-				sub.Since, len(r.Missed), r.Missed[0]))
-			return
-		}
-		p.sink.open = true
-	})
-	if err == nil {
+	sub := hub.Subscription{Topics: topics, Snapshot: !req.GetSkipSnapshots()}
+	if req.GetSince() != nil {
+		sub.CatchUp, sub.Snapshot = e.catchUp(ctx, end, p.member, since, 0), false
+		p.since = sub.CatchUp.Since
+	}
+	if err = p.member.Subscribe(ctx, sub, func(market.Seq) { p.sink.open = true }); err == nil {
 		err = p.send(ctx)
 	}
 	return s.failure(ctx, err)
@@ -62,6 +58,7 @@ func (s *service) StreamPrices(req *pb.StreamPricesRequest, stream pb.MarketMoni
 type prices struct {
 	*engine
 	stream pb.MarketMonitor_StreamPricesServer
+	since  market.Position // that it resumes from; zero: none
 	sink   *sink
 	member *hub.Member
 }
@@ -87,7 +84,16 @@ func (p *prices) send(ctx context.Context) error {
 // news: the feed's state is left out, a gap ends it.
 func (p *prices) frame(f *frame) error {
 	for _, m := range f.control {
-		if g := m.GetGap(); g != nil {
+		switch g := m.GetGap(); {
+		case g == nil:
+		case marketpb.FromPosition(g.GetFrom()) == p.since:
+			topics, err := marketpb.FromTopics(g.GetTopics())
+			if err != nil {
+				return err
+			}
+			return status.Errorf(codes.OutOfRange, "events after %d are no longer held for %d of the topics, %s among them",
+				p.since.Seq, len(topics), topics[0])
+		default:
 			return status.Errorf(codes.Unavailable, "the service lost the events from %d to %d: resume elsewhere",
 				g.GetFrom().GetSeq(), g.GetTo().GetSeq())
 		}

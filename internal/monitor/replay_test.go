@@ -1,10 +1,12 @@
 package monitor_test
 
 import (
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -33,6 +35,9 @@ func (f *fixture) all(since market.Position, limit int32, topics []*pb.Topics) (
 		}
 		for _, t := range gone {
 			missed[t] = true
+		}
+		if n, list := int(limit), r.GetEvents(); n > 0 && len(list) > n && list[n-1].GetSeq() != list[len(list)-1].GetSeq() {
+			f.t.Fatalf("a page of %d has %d events", n, len(list))
 		}
 		through := marketpb.FromPosition(r.GetThrough())
 		if through.Seq <= since.Seq || through.Epoch != since.Epoch || pages > 1000 {
@@ -121,9 +126,9 @@ func resumed(t *testing.T, list []*pb.WatchResponse) (events map[market.Topic][]
 func TestWatchResumesFromTheBus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := memory()
-		short := begin(t, log, monitor.Config{History: 60, Shards: 2}) // more than comes of a topic while the bus is read
+		short := begin(t, log, monitor.Config{Window: 500, History: 4, Shards: 2})
 		long := begin(t, log, monitor.Config{History: 100_000, Shards: 2})
-		short.play(tape(8, 3000))
+		short.play(tape(8, 9000)) // several pages
 		short.live()
 		long.live()
 		r := rand.New(rand.NewPCG(9, 9))
@@ -133,11 +138,19 @@ func TestWatchResumesFromTheBus(t *testing.T) {
 			since := marketpb.Position(market.Position{Epoch: log.Epoch(), Seq: market.Seq(r.Uint64N(end))})
 			request := &pb.WatchRequest{Id: 1, Add: everything(), Since: since}
 			w, all := short.watch(request), long.watch(request)
-			short.play(tape(100+i, 20)) // while the bus is read, and after
+			short.play(tape(100+i, 200)) // while the bus is read, and after
 			want, none := resumed(t, all.take())
-			got, lost := resumed(t, w.take())
+			list := w.take()
+			got, lost := resumed(t, list)
 			if len(none) > 0 {
 				t.Fatalf("the long history lacks %v", none)
+			}
+			last := uint64(0)
+			for _, e := range batched(list) {
+				if e.GetSeq() < last {
+					t.Fatalf("after %v: %d comes behind %d", since, e.GetSeq(), last)
+				}
+				last = e.GetSeq()
 			}
 			for topic := range lost {
 				if bars++; !topic.Channel.IsBar() {
@@ -158,26 +171,73 @@ func TestWatchResumesFromTheBus(t *testing.T) {
 	})
 }
 
-// TestWatchResumesPastTheBus: what the bus holds no more, or is more than a stream is
-// given at once, is a gap.
+// TestWatchResumesPastTheBus: what the bus holds no more is a gap, and the current
+// values come.
 func TestWatchResumesPastTheBus(t *testing.T) {
-	for name, cfg := range map[string]struct {
-		bus   bus.MemoryConfig
-		queue int
-	}{"expired": {bus.MemoryConfig{MaxBytes: 3000}, 0}, "too much": {bus.MemoryConfig{}, 20}} {
+	synctest.Test(t, func(t *testing.T) {
+		log := memoryLog{Memory: bus.NewMemory(bus.MemoryConfig{MaxBytes: 3000})}
+		f := begin(t, log, monitor.Config{Window: 10, History: 2})
+		for _, b := range tape(3, 200) { // never more than it can keep up with
+			f.play([]bus.Batch{b})
+			synctest.Wait()
+		}
+		w := f.live().watch(&pb.WatchRequest{Id: 1, Add: topics(market.Trades, "*"), Since: &pb.Position{Epoch: uint64(log.Epoch()), Seq: 300}})
+		list := w.take()
+		_, lost := resumed(t, list)
+		answered := map[market.Topic]bool{}
+		for _, m := range list {
+			named, err := marketpb.FromTopics(m.GetSnapshots().GetTopics())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, topic := range named {
+				answered[topic] = true
+			}
+		}
+		if len(lost) < 5 || !maps.Equal(lost, answered) || list[len(list)-1].GetAdded().GetId() != 1 {
+			t.Errorf("lost %v, answered %v, at last %v", lost, answered, list[len(list)-1])
+		}
+		w.close()
+	})
+}
+
+// TestWatchResumesWithoutTheBus has a bus that does not answer when a stream resumes.
+// One that comes back soon has all; else what it has is given up. Until then the
+// stream shows that it lives, and claims no progress.
+func TestWatchResumesWithoutTheBus(t *testing.T) {
+	for name, away := range map[string]time.Duration{"soon back": 3 * time.Second, "gone": time.Minute} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				log := memoryLog{Memory: bus.NewMemory(cfg.bus)}
-				f := begin(t, log, monitor.Config{History: 2, Queue: cfg.queue})
-				for _, b := range tape(3, 200) { // never more than it can keep up with
-					f.play([]bus.Batch{b})
-					synctest.Wait()
+				f := begin(t, memory(), monitor.Config{Window: 10, History: 2}).live()
+				for i := range market.Price(50) {
+					publish(t, f.bus, trade("A", time.Duration(i), i))
 				}
-				w := f.live().watch(&pb.WatchRequest{Id: 1, Add: topics(market.Trades, "*"), Since: &pb.Position{Epoch: uint64(log.Epoch()), Seq: 300}})
-				if _, lost := resumed(t, w.take()); len(lost) < 5 {
-					t.Errorf("lost %v", lost)
+				f.live()
+				f.bus.SetDown(true)
+				w := f.watch(&pb.WatchRequest{Id: 1, Add: topics(market.Trades, "A"), Since: &pb.Position{Epoch: uint64(f.bus.Epoch()), Seq: 255}})
+				time.Sleep(away)
+				f.bus.SetDown(false)
+				time.Sleep(2 * time.Second)
+				list := w.take()
+				events, lost := resumed(t, list)
+				n, told := len(events[market.Topic{Channel: market.Trades, Symbol: "A"}]), len(lost)
+				if quick := away < 5*time.Second; (quick && (n != 50 || told != 0)) || (!quick && (n != 0 || told != 1)) {
+					t.Errorf("%d events, lost %v", n, lost)
 				}
-				w.close()
+				progress := 0
+				for _, m := range list {
+					if m.GetAdded() != nil {
+						break
+					}
+					if p := m.GetProgress(); p != nil {
+						if progress++; p.GetPosition().GetSeq() != 0 {
+							t.Fatalf("progress %v while the past is missing", p)
+						}
+					}
+				}
+				if progress < 4 {
+					t.Errorf("%d signs of life while the bus was away", progress)
+				}
 			})
 		})
 	}

@@ -198,7 +198,7 @@ func TestGapWhereTheBusMovedOn(t *testing.T) {
 		// Who resumes from before it is told again, on a topic new to the hub, too.
 		for _, symbol := range []string{"A", "B", "C"} {
 			w := f.watch(&pb.WatchRequest{Id: 1, Add: topics(market.Trades, symbol), Since: &pb.Position{Epoch: uint64(log.Epoch()), Seq: 256}})
-			if k := fmt.Sprint(kinds(w.take())); !strings.Contains(k, "gap REASON_EXPIRED") {
+			if k := fmt.Sprint(kinds(w.take())); !strings.Contains(k, "gap REASON_EXPIRED snapshots ") {
 				t.Errorf("%s: %v", symbol, k)
 			}
 		}

@@ -52,7 +52,7 @@ func (f *fixture) prices(req *pb.StreamPricesRequest, during func()) (got []*pb.
 
 func TestStreamPrices(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := begin(t, memory(), monitor.Config{Queue: 3000, History: 50}).live()
+		f := begin(t, memory(), monitor.Config{Queue: 3000, Window: 10, History: 50}).live()
 		publish(t, f.bus, trade("A", 0, 1), trade("A", 1, 2))
 		f.live()
 		show := func(list []*pb.StreamPricesResponse) string {
@@ -93,6 +93,11 @@ func TestStreamPrices(t *testing.T) {
 			more()
 		}
 		f.live()
+		fromBus, err := f.prices(&pb.StreamPricesRequest{Topics: a, Since: at(256)}, more)
+		if s := show(fromBus); strings.Count(s, " ") != 65 || !strings.HasPrefix(s, "257<256 512<257 ") || status.Code(err) != codes.Canceled {
+			t.Errorf("from before the history: %s, %v", s, err)
+		}
+		f.bus.Delete(3)
 		for name, c := range map[string]struct {
 			req  *pb.StreamPricesRequest
 			code codes.Code

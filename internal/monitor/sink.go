@@ -46,14 +46,13 @@ type sink struct {
 	answered []market.Topic
 	final    bool
 	added    []request
-	asked    bool       // the sender asks for progress,
-	at       market.Seq // which is this
+	asked    bool // the sender asks for progress
 }
 
 // request waits for being confirmed.
 type request struct {
 	id uint64
-	at market.Seq // its replayed events lie up to here
+	at market.Seq // where it was met: what was sent before, or is resumed, lies up to here
 }
 
 func newSink(epoch market.Epoch, end context.CancelCauseFunc) *sink {
@@ -73,7 +72,7 @@ func (s *sink) Flush(box *mailbox.Mailbox, _ time.Time) time.Time {
 		s.confirm(box, f)
 	}
 	if s.asked && len(f.snapshots) == 0 && box.Empty() {
-		f.progress = market.Position{Epoch: s.epoch, Seq: s.at}
+		f.progress = market.Position{Epoch: s.epoch, Seq: box.Through()}
 	}
 	s.asked = false
 	if f.empty() {
@@ -117,7 +116,7 @@ func takeEvents(box *mailbox.Mailbox, f *frame) {
 // confirm says which requests have taken effect with this frame.
 func (s *sink) confirm(box *mailbox.Mailbox, f *frame) {
 	next, waits := box.Peek()
-	for len(s.added) > 0 && (!waits || next > s.added[0].at) {
+	for len(s.added) > 0 && s.added[0].at <= box.Through() && (!waits || next > s.added[0].at) {
 		f.added = append(f.added, s.added[0].id)
 		s.added = s.added[1:]
 	}
@@ -130,6 +129,11 @@ func (s *sink) Announce(n hub.Notice) {
 		s.control = append(s.control, &pb.WatchResponse{Kind: &pb.WatchResponse_Feed{Feed: marketpb.Feed(n.Feed)}})
 	case n.Gap != nil:
 		s.control = append(s.control, gapMessage(n.Gap))
+		for _, t := range n.Gap.Topics { // where it is "*", no topic has a value before its next event
+			if t.Symbol != market.AllSymbols {
+				s.answered, s.final = append(s.answered, t), true
+			}
+		}
 	}
 }
 
@@ -146,5 +150,6 @@ func (s *sink) Fail(err error) { s.end(err) }
 // release is what the sender has its shard do when it has sent a frame.
 func (s *sink) release(time.Time) { s.busy = false }
 
-// progress asks for a sign of life, with the place that the shard has reached.
-func (s *sink) progress(r hub.Result) { s.asked, s.at = true, r.At }
+// progress has the shard give a sign of life, with the place up to which all has been
+// sent; 0 while the stream catches up.
+func (s *sink) progress(time.Time) { s.asked = true }

@@ -18,11 +18,8 @@ import (
 	"github.com/lzstock/lzstock/market"
 )
 
-const (
-	progressAfter = 250 * time.Millisecond // of silence
-	aheadPatience = time.Second            // for a replica that has read less than a caller saw
-	aheadPoll     = 10 * time.Millisecond
-)
+// progressAfter is how long a Watch stream is silent before it shows that it lives.
+const progressAfter = 250 * time.Millisecond
 
 // Watch serves one Watch stream: this goroutine sends, another one receives.
 func (s *service) Watch(stream pb.MarketMonitor_WatchServer) error {
@@ -45,7 +42,7 @@ func (s *service) Watch(stream pb.MarketMonitor_WatchServer) error {
 	}
 	// Recv returns when this handler has, so that the server waits for it, not
 	// the handler.
-	s.readers.Go(func() { s.guard(ctx, end, func() { end(w.receive(ctx)) }) })
+	s.readers.Go(func() { s.guard(ctx, end, func() { end(w.receive(ctx, end)) }) })
 	return s.failure(ctx, w.send(ctx))
 }
 
@@ -60,9 +57,9 @@ type watch struct {
 
 // welcome opens the stream: whatever was announced by now comes second.
 func (w *watch) welcome(ctx context.Context) error {
-	return w.member.Subscribe(ctx, hub.Subscription{}, func(r hub.Result) {
+	return w.member.Subscribe(ctx, hub.Subscription{}, func(at market.Seq) {
 		hello := &pb.WatchResponse{Kind: &pb.WatchResponse_Welcome{Welcome: &pb.Welcome{
-			Position: marketpb.Position(market.Position{Epoch: w.epoch, Seq: r.At}), Replica: w.cfg.Replica,
+			Position: marketpb.Position(market.Position{Epoch: w.epoch, Seq: at}), Replica: w.cfg.Replica,
 		}}}
 		w.sink.control = slices.Insert(w.sink.control, 0, hello)
 		w.sink.open = true
@@ -71,7 +68,7 @@ func (w *watch) welcome(ctx context.Context) error {
 
 // receive takes requests until the stream ends. A caller that has no more of
 // them goes on listening, and the error is nil.
-func (w *watch) receive(ctx context.Context) error {
+func (w *watch) receive(ctx context.Context, end context.CancelCauseFunc) error {
 	for {
 		req, err := w.stream.Recv()
 		if errors.Is(err, io.EOF) {
@@ -81,13 +78,13 @@ func (w *watch) receive(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := w.request(ctx, req); err != nil {
+		if err := w.request(ctx, end, req); err != nil {
 			return err
 		}
 	}
 }
 
-func (w *watch) request(ctx context.Context, req *pb.WatchRequest) error {
+func (w *watch) request(ctx context.Context, end context.CancelCauseFunc, req *pb.WatchRequest) error {
 	drop, err := topicsOf(req.GetDrop())
 	if err != nil {
 		return err
@@ -117,46 +114,22 @@ func (w *watch) request(ctx context.Context, req *pb.WatchRequest) error {
 		case err != nil:
 			return err
 		case ok:
-			sub.Resume, sub.Since, sub.Snapshot = true, since.Seq, false
-			sub.Earlier = w.earlier(ctx, add, since.Seq)
-			gap = &market.Gap{Reason: market.GapExpired, From: since}
+			sub.CatchUp, sub.Snapshot = w.catchUp(ctx, end, w.member, since, watchWithin), false
 		default:
 			gap = &market.Gap{Reason: market.GapEpoch, From: since, Topics: add}
 		}
 	}
-	return w.member.Subscribe(ctx, sub, func(r hub.Result) {
-		s, answered := w.sink, add
-		if sub.Resume {
-			gap.Topics, answered = r.Missed, r.Missed
-		}
-		if gap != nil && len(gap.Topics) > 0 {
-			gap.To = market.Position{Epoch: w.epoch, Seq: r.At}
+	return w.member.Subscribe(ctx, sub, func(at market.Seq) {
+		s := w.sink
+		if gap != nil {
+			gap.To = market.Position{Epoch: w.epoch, Seq: at}
 			s.control = append(s.control, gapMessage(gap))
 		}
-		if len(answered) > 0 {
-			s.answered, s.final = append(s.answered, answered...), true
+		if sub.Snapshot && len(add) > 0 {
+			s.answered, s.final = append(s.answered, add...), true
 		}
-		s.added = append(s.added, request{id: req.GetId(), at: r.At})
+		s.added = append(s.added, request{id: req.GetId(), at: at})
 	})
-}
-
-// reach reports whether a place can be resumed from, as far as epoch and
-// progress tell. It waits a little where another replica was faster. The place may
-// lie behind the last event of the batch that was read last: one that has given up
-// this batch says so.
-func (e *engine) reach(ctx context.Context, since market.Position) (bool, error) {
-	if since.Epoch != e.epoch {
-		return false, nil
-	}
-	for waited := time.Duration(0); since.Seq.Batch() > e.position().Seq.Batch(); waited += aheadPoll {
-		if waited >= aheadPatience {
-			return false, nil
-		}
-		if err := sleep(ctx, aheadPoll); err != nil {
-			return false, err
-		}
-	}
-	return true, nil
 }
 
 // send passes frames on until ctx ends.
@@ -175,7 +148,7 @@ func (w *watch) send(ctx context.Context) error {
 				return err
 			}
 		case <-silence.C:
-			if err := w.member.Subscribe(ctx, hub.Subscription{}, w.sink.progress); err != nil {
+			if err := w.member.Do(ctx, w.sink.progress); err != nil {
 				return err
 			}
 		case <-ctx.Done():
