@@ -79,7 +79,8 @@ func (t *tails) Pop() any {
 }
 
 // ask has the first shard answer a question: any of them knows all topics, and it
-// has their histories.
+// has their histories. It gets all batches before the others do, so that the answer
+// holds at least what any of them had read by the time of the question.
 func ask[T any](ctx context.Context, h *Hub, f func(s *shard) T) (answer T, err error) {
 	got := make(chan T, 1)
 	if err := h.shards[0].send(ctx, message{do: func(s *shard) { got <- f(s) }}); err != nil {

@@ -112,11 +112,18 @@ func (e *engine) reread(ctx context.Context, lacks lasts, after, end market.Seq,
 	if first.Batch() > 1 && after < endBefore(first) { // the bus begins with batch 1
 		return none, nil
 	}
+	stop := market.Seq(0)
+	for _, held := range lacks {
+		stop = max(stop, min(held, end))
+	}
+	if stop <= endBefore(first) { // from where on the hub knows all
+		return page{through: end}, nil
+	}
 	for _, back := range []uint64{0, lookBack, lookFar} {
 		if back == 0 && known == nil {
 			continue
 		}
-		r := &rereader{engine: e, page: page{through: end, last: maps.Clone(known)}, lacks: lacks, after: after, limit: limit}
+		r := &rereader{engine: e, page: page{through: end, last: maps.Clone(known)}, lacks: lacks, after: after, stop: stop, limit: limit}
 		from := max(first.Batch(), after.Batch()-min(after.Batch(), back))
 		err := r.read(ctx, from)
 		var expired Expired
@@ -143,6 +150,7 @@ type rereader struct {
 	page
 	lacks   lasts
 	after   market.Seq
+	stop    market.Seq // nothing is lacking behind it
 	limit   int
 	orphans map[market.Topic]struct{} // topics whose first event after the place has no known one before
 }
@@ -150,10 +158,6 @@ type rereader struct {
 func (r *rereader) read(ctx context.Context, from uint64) error {
 	if r.orphans = map[market.Topic]struct{}{}; r.last == nil {
 		r.last = lasts{}
-	}
-	end, stop := r.through, market.Seq(0)
-	for _, held := range r.lacks {
-		stop = max(stop, min(held, end))
 	}
 	began := time.Now()
 	batches := 0
@@ -167,7 +171,7 @@ func (r *rereader) read(ctx context.Context, from uint64) error {
 		for i := range m.Events {
 			ev := &m.Events[i]
 			held, lacks := r.lacks[ev.Topic()]
-			if !lacks || ev.Seq > min(held, end) {
+			if !lacks || ev.Seq > min(held, r.stop) {
 				continue
 			}
 			if ev.Prev = r.last[ev.Topic()]; ev.Seq > r.after {
@@ -178,7 +182,7 @@ func (r *rereader) read(ctx context.Context, from uint64) error {
 			}
 			r.last[ev.Topic()] = ev.Seq
 		}
-		if batches++; m.Batch >= stop.Batch() {
+		if batches++; m.Batch >= r.stop.Batch() {
 			return nil
 		}
 		if through := endOf(m.Batch); through > r.after && (len(r.events) >= r.limit || batches >= rereadLimit || time.Since(began) > rereadTime) {

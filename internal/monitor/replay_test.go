@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -268,6 +269,23 @@ func TestReplayExpired(t *testing.T) {
 			if slices.Contains(missed, market.Topic{Channel: market.Channel(e.GetChannel()), Symbol: market.Symbol(e.GetSymbol())}) {
 				t.Errorf("%s %s is missed, and is here", e.GetChannel(), e.GetSymbol())
 			}
+		}
+	})
+}
+
+// TestReplayOfNothing asks for all there ever was where there never was anything.
+func TestReplayOfNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := begin(t, memory(), monitor.Config{}).live()
+		began := time.Now()
+		since := &pb.Position{Epoch: uint64(f.bus.Epoch())}
+		r, err := f.client.Replay(t.Context(), &pb.ReplayRequest{Topics: topics(market.Trades, "A"), Since: since})
+		if err != nil || len(r.GetEvents())+len(r.GetMissed()) > 0 || r.GetThrough().GetSeq() < 255 || time.Since(began) > 0 {
+			t.Errorf("%v, %v after %v", r, err, time.Since(began))
+		}
+		w := f.watch(&pb.WatchRequest{Id: 1, Add: topics(market.Trades, "A"), Since: since})
+		if diff := cmp.Diff([]string{"welcome", "feed STATE_LIVE", "added 1"}, kinds(w.take())); diff != "" {
+			t.Error(diff)
 		}
 	})
 }
