@@ -9,8 +9,7 @@ import (
 
 const (
 	catchUpChunk = 1024                   // events that a member is given at once
-	catchUpTries = 3                      // answers in a row that bring a member no further
-	aheadLimit   = time.Second            // for a hub that has read less than a member saw elsewhere
+	aheadLimit   = time.Second            // for who has read less than a member saw elsewhere: the hub, or whoever it asks
 	aheadPoll    = 100 * time.Millisecond // while waiting for that
 )
 
@@ -57,7 +56,8 @@ type catchUp struct {
 	until  market.Seq        // of what was wanted: the topics that had changed by then were named
 	turn   int               // of the wants
 	asked  map[*sub]struct{} // the topics that were
-	tries  int               // answers in a row that brought nothing
+	vain   time.Time         // when the first of answers in a row came that brought nothing; zero: the last did
+	again  time.Time         // when to ask again after such
 
 	fetched *mailbox.Batch // what came, up to through
 	next    int            // the first of it that is not in the mailbox
@@ -168,6 +168,9 @@ func (s *shard) catchUp(m *Member) (more bool, wake time.Time) {
 		case c.fetched != nil:
 			err = s.putFetched(m, room)
 		case s.lacks(m):
+			if wake = s.pause(m); !wake.IsZero() && !hurry {
+				return false, wake
+			}
 			s.want(m, hurry)
 		case c.at < s.settled:
 			err = s.putPassed(m, room)
@@ -207,6 +210,23 @@ func (s *shard) verify(m *Member) (wake time.Time) {
 	default:
 		c.asks = true
 		s.ask(m, Want{Topics: s.wanted(m), After: market.Position{Epoch: s.epoch, Seq: c.ahead}})
+	}
+	return time.Time{}
+}
+
+// pause tells when to ask again where whoever was asked is not as far as the hub, the
+// zero time if at once. While the feed is known to be behind, as where a monitor is
+// lost and the next one has read less, that may take as long as it likes.
+func (s *shard) pause(m *Member) (wake time.Time) {
+	c := m.catch
+	if c.vain.IsZero() {
+		return time.Time{}
+	}
+	if s.behind() {
+		c.began, c.vain = s.now, s.now
+	}
+	if s.now.Before(c.again) {
+		return c.again
 	}
 	return time.Time{}
 }

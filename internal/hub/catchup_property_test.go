@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -600,6 +601,75 @@ func TestCatchUpWithinAGap(t *testing.T) {
 				}
 				if got := seqs(fresh.take()); !slices.Equal(got, []market.Seq{7, 10}) {
 					t.Errorf("who wants the value got %v", got)
+				}
+			})
+		})
+	}
+}
+
+// TestCatchUpFromWhoIsBehind has whoever is asked read less than the hub, as a monitor
+// that a gateway has just moved to. It is asked again for a second, and for as long as
+// the feed is known to be behind; what it has not got then is lost.
+func TestCatchUpFromWhoIsBehind(t *testing.T) {
+	const epoch = 7
+	for name, tc := range map[string]struct {
+		feed   market.Feed
+		behind time.Duration
+		gaps   int
+	}{
+		"a moment":                     {market.Feed{State: market.FeedLive}, 700 * time.Millisecond, 0},
+		"for good":                     {market.Feed{State: market.FeedLive}, time.Hour, 1},
+		"long, and the feed with it":   {market.Feed{State: market.FeedStale, Reason: market.FeedMonitor}, time.Minute, 0},
+		"long, though all sources are": {market.Feed{State: market.FeedStale, Reason: market.FeedSilent}, time.Minute, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := start(t, Config{Shards: 1, Window: 2})
+				a := tradesOf("A")
+				tc.feed.Epoch = epoch
+				must(t, h.Feed(t.Context(), tc.feed))
+				must(t, h.Replace(t.Context(), a, []market.Event{trade(5, "A")}))
+				past := make([]market.Event, 0, 15)
+				for q := market.Seq(6); q <= 20; q++ {
+					e := trade(q, "A")
+					e.Prev = q - 1
+					past = append(past, e)
+				}
+				must(t, h.Publish(t.Context(), slices.Clone(past)))
+				began := time.Now()
+				var asked []time.Duration
+				r := &recorder{}
+				m := join(t, h, r, mailbox.Options{Mode: mailbox.Every})
+				wants := make(chan Want, 1)
+				must(t, m.Subscribe(t.Context(), Subscription{Topics: a, CatchUp: &CatchUp{
+					Since: market.Position{Epoch: epoch, Seq: 5}, Within: 30 * time.Second, Fetch: func(w Want) { wants <- w },
+				}}, nil))
+				ctx, stop := context.WithTimeout(t.Context(), 90*time.Second)
+				defer stop()
+				for ctx.Err() == nil {
+					select {
+					case w := <-wants:
+						asked = append(asked, time.Since(began))
+						end := market.Seq(10)
+						if time.Since(began) >= tc.behind {
+							end = 20
+						}
+						from := int(w.After.Seq) - 5
+						must(t, m.Refill(t.Context(), w, Refill{Events: slices.Clone(past[from : int(end)-5]), Through: end}))
+					case <-ctx.Done():
+					}
+				}
+				got, gaps := seqs(r.take()), 0
+				for _, n := range r.notices {
+					if n.Gap != nil {
+						gaps++
+					}
+				}
+				if gaps != tc.gaps || (gaps == 0) != (len(got) == 15) || got[len(got)-1] != 20 {
+					t.Errorf("%d gaps, got %v", gaps, got)
+				}
+				if last := asked[len(asked)-1]; (gaps > 0 && (last < 900*time.Millisecond || last > 1200*time.Millisecond)) || len(asked) > int(last/aheadPoll)+3 {
+					t.Errorf("asked %d times, at last after %s", len(asked), last)
 				}
 			})
 		})

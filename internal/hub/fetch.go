@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"sort"
+	"time"
 
 	"github.com/lzstock/lzstock/internal/mailbox"
 	"github.com/lzstock/lzstock/market"
@@ -36,7 +37,8 @@ func (m *Member) Refill(ctx context.Context, want Want, r Refill) error {
 // want asks for what the shard lacks. A member in a hurry goes without.
 func (s *shard) want(m *Member, hurry bool) {
 	c := m.catch
-	if hurry || c.Fetch == nil || c.tries >= catchUpTries {
+	if hurry || c.Fetch == nil || (!c.vain.IsZero() && s.now.Sub(c.vain) >= aheadLimit) {
+		c.vain = time.Time{}
 		for _, u := range m.subs {
 			if s.live(u.topic) && !s.holds(u.topic, c.from(u)) {
 				c.missed[u.topic.name] = struct{}{}
@@ -98,9 +100,13 @@ func (s *shard) refill(m *Member, r Refill) {
 		}
 	}
 	end := min(r.Through, c.until)
-	if c.tries++; end > c.low || len(r.Missed) > 0 { // else whoever was asked is not as far as we are
-		c.tries = 0
+	switch {
+	case end > c.low || len(r.Missed) > 0:
+		c.vain = time.Time{}
+	case c.vain.IsZero(): // whoever was asked is not as far as we are
+		c.vain = s.now
 	}
+	c.again = s.now.Add(aheadPoll)
 	n := sort.Search(len(r.Events), func(i int) bool { return r.Events[i].Seq > end })
 	c.fetched, c.next, c.put, c.through = mailbox.NewBatch(r.Events[:n], s.hub.cfg.Encode), 0, c.low, end
 }
