@@ -296,12 +296,16 @@ func (s *shard) catchUpLatest(m *Member) {
 		if _, waits := c.waits[u]; !s.live(u.topic) || (!waits && s.holds(u.topic, from)) {
 			continue
 		}
-		if delete(c.waits, u); u.topic.last.Seq > from {
+		switch {
+		case u.topic.last.Seq > from:
 			m.box.Clear(&u.slot) // its value goes ahead of events
 			current = append(current, u.topic.last)
-		} else {
+		case from > s.settled: // the value that the member has may be still to come here
+			continue
+		default:
 			u.slot.Resume(u.topic.last.Seq)
 		}
+		delete(c.waits, u)
 		c.floors[u] = max(from, u.topic.last.Seq)
 	}
 	s.addSnapshots(m, current)

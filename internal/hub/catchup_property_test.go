@@ -442,7 +442,7 @@ func (w *world) judge(since market.Position, topics []market.Topic) string {
 			case d.Snapshot && exact:
 				return fmt.Sprintf("%v: a snapshot, though nothing was lost: %v", t, seqs(list))
 			case d.Snapshot:
-			case d.Prev != prev && (exact || i > 0):
+			case d.Prev != prev && (i > 0 || (resumed && !gaps[t])):
 				return fmt.Sprintf("%v: %d has prev %d, want %d, in %v", t, d.Item.Event().Seq, d.Prev, prev, seqs(list))
 			}
 			prev = d.Item.Event().Seq
@@ -670,6 +670,44 @@ func TestCatchUpFromWhoIsBehind(t *testing.T) {
 				}
 				if last := asked[len(asked)-1]; (gaps > 0 && (last < 900*time.Millisecond || last > 1200*time.Millisecond)) || len(asked) > int(last/aheadPoll)+3 {
 					t.Errorf("asked %d times, at last after %s", len(asked), last)
+				}
+			})
+		})
+	}
+}
+
+// TestLatestAheadOfTheFeed has a member with the latest value from elsewhere, which the
+// hub does not have yet. The next value follows that one, whether the hub is believed
+// to reach it or has been waited for.
+func TestLatestAheadOfTheFeed(t *testing.T) {
+	const epoch = 7
+	for name, after := range map[string]time.Duration{"soon": aheadLimit / 2, "after it was asked about": 2 * aheadLimit} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := start(t, Config{Shards: 1, Window: 64})
+				a := tradesOf("A")
+				must(t, h.Feed(t.Context(), market.Feed{State: market.FeedLive, Epoch: epoch}))
+				must(t, h.Replace(t.Context(), a, []market.Event{trade(5, "A")}))
+				must(t, h.Advance(t.Context(), 5))
+				var r recorder
+				m := join(t, h, &r, mailbox.Options{Mode: mailbox.Latest})
+				wants := make(chan Want, 1)
+				must(t, m.Subscribe(t.Context(), Subscription{Topics: a, CatchUp: &CatchUp{
+					Since: market.Position{Epoch: epoch, Seq: 8}, Fetch: func(w Want) { wants <- w },
+				}}, nil))
+				time.Sleep(after)
+				select {
+				case w := <-wants:
+					must(t, m.Refill(t.Context(), w, Refill{Through: 9}))
+				default:
+				}
+				for q := market.Seq(7); q <= 9; q++ {
+					synctest.Wait()
+					must(t, h.Publish(t.Context(), []market.Event{trade(q, "A")}))
+				}
+				synctest.Wait()
+				if got := r.take(); len(got) != 1 || got[0].Prev != 8 || got[0].Item.Event().Seq != 9 {
+					t.Errorf("got %v: want 9, behind 8", got)
 				}
 			})
 		})
