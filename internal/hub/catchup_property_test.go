@@ -539,6 +539,16 @@ func TestCatchUpBesideOthers(t *testing.T) {
 	})
 }
 
+// quietHub is a hub at position 5, where its one topic has its value.
+func quietHub(t *testing.T, epoch market.Epoch) (*Hub, []market.Topic) {
+	t.Helper()
+	h, a := start(t, Config{Shards: 1, Window: 64}), tradesOf("A")
+	must(t, h.Feed(t.Context(), market.Feed{State: market.FeedLive, Epoch: epoch}))
+	must(t, h.Replace(t.Context(), a, []market.Event{trade(5, "A")}))
+	must(t, h.Advance(t.Context(), 5))
+	return h, a
+}
+
 // TestCatchUpWithinAGap has members come when a topic has lost its value by a gap, and
 // has no other yet. Who resumes from before is told, too, if that is lost for good; all
 // who want the value get it when it comes.
@@ -560,11 +570,7 @@ func TestCatchUpWithinAGap(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := start(t, Config{Shards: 1, Window: 64})
-				a := tradesOf("A")
-				must(t, h.Feed(t.Context(), market.Feed{State: market.FeedLive, Epoch: epoch}))
-				must(t, h.Replace(t.Context(), a, []market.Event{trade(5, "A")}))
-				must(t, h.Advance(t.Context(), 5))
+				h, a := quietHub(t, epoch)
 				at := func(q market.Seq) market.Position { return market.Position{Epoch: epoch, Seq: q} }
 				must(t, h.Gap(t.Context(), market.Gap{Reason: market.GapExpired, From: at(5), To: at(8), Topics: a}))
 				must(t, h.Advance(t.Context(), 8))
@@ -590,14 +596,8 @@ func TestCatchUpWithinAGap(t *testing.T) {
 				must(t, h.Replace(t.Context(), a, []market.Event{trade(7, "A")}))
 				must(t, h.Publish(t.Context(), []market.Event{trade(10, "A")}))
 				synctest.Wait()
-				gaps := 0
-				for _, n := range r.notices {
-					if n.Gap != nil {
-						gaps++
-					}
-				}
-				if got := seqs(r.take()); !slices.Equal(got, tc.got) || gaps != tc.gaps {
-					t.Errorf("got %v and %d gaps, want %v and %d", got, gaps, tc.got, tc.gaps)
+				if got := seqs(r.take()); !slices.Equal(got, tc.got) || r.gaps() != tc.gaps {
+					t.Errorf("got %v and %d gaps, want %v and %d", got, r.gaps(), tc.got, tc.gaps)
 				}
 				if got := seqs(fresh.take()); !slices.Equal(got, []market.Seq{7, 10}) {
 					t.Errorf("who wants the value got %v", got)
@@ -659,12 +659,7 @@ func TestCatchUpFromWhoIsBehind(t *testing.T) {
 					case <-ctx.Done():
 					}
 				}
-				got, gaps := seqs(r.take()), 0
-				for _, n := range r.notices {
-					if n.Gap != nil {
-						gaps++
-					}
-				}
+				got, gaps := seqs(r.take()), r.gaps()
 				if gaps != tc.gaps || (gaps == 0) != (len(got) == 15) || got[len(got)-1] != 20 {
 					t.Errorf("%d gaps, got %v", gaps, got)
 				}
@@ -684,11 +679,7 @@ func TestLatestAheadOfTheFeed(t *testing.T) {
 	for name, after := range map[string]time.Duration{"soon": aheadLimit / 2, "after it was asked about": 2 * aheadLimit} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := start(t, Config{Shards: 1, Window: 64})
-				a := tradesOf("A")
-				must(t, h.Feed(t.Context(), market.Feed{State: market.FeedLive, Epoch: epoch}))
-				must(t, h.Replace(t.Context(), a, []market.Event{trade(5, "A")}))
-				must(t, h.Advance(t.Context(), 5))
+				h, a := quietHub(t, epoch)
 				var r recorder
 				m := join(t, h, &r, mailbox.Options{Mode: mailbox.Latest})
 				wants := make(chan Want, 1)
@@ -766,7 +757,7 @@ func TestCatchUpAheadOfTheFeed(t *testing.T) {
 					}
 					time.Sleep(2 * time.Second)
 					synctest.Wait()
-					gaps := slices.ContainsFunc(r.notices, func(n Notice) bool { return n.Gap != nil })
+					gaps := r.gaps() > 0
 					if gaps != (lost || !comes) {
 						t.Errorf("told of a gap: %t", gaps)
 					}

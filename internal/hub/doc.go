@@ -1,8 +1,8 @@
 // Package hub spreads one ordered feed of events to many subscribers.
 //
 // A Hub is a few shards. A shard is one goroutine that shares nothing: it owns
-// its members (subscribers) with their mailboxes and, per topic, the last value,
-// recent history and who listens. Batches of events and commands reach it
+// its members (subscribers) with their mailboxes, a window of recent events and, per
+// topic, the last value and who listens. Batches of events and commands reach it
 // through one bounded inbox; it takes what waits there, appends to mailboxes and
 // then flushes each member that got something through the member's Sink.
 //

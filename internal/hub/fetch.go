@@ -100,13 +100,14 @@ func (s *shard) refill(m *Member, r Refill) {
 		}
 	}
 	end := min(r.Through, c.until)
-	switch {
-	case end > c.low || len(r.Missed) > 0:
+	if end > c.low || len(r.Missed) > 0 {
 		c.vain = time.Time{}
-	case c.vain.IsZero(): // whoever was asked is not as far as we are
-		c.vain = s.now
+	} else { // whoever was asked is not as far as we are
+		if c.vain.IsZero() {
+			c.vain = s.now
+		}
+		c.again = s.now.Add(aheadPoll)
 	}
-	c.again = s.now.Add(aheadPoll)
 	n := sort.Search(len(r.Events), func(i int) bool { return r.Events[i].Seq > end })
 	c.fetched, c.next, c.put, c.through = mailbox.NewBatch(r.Events[:n], s.hub.cfg.Encode), 0, c.low, end
 }

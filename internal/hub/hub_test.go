@@ -78,6 +78,18 @@ func (r *recorder) err() error {
 	return r.failed
 }
 
+// gaps counts what the member was told of lost events.
+func (r *recorder) gaps() (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, notice := range r.notices {
+		if notice.Gap != nil {
+			n++
+		}
+	}
+	return n
+}
+
 func trade(q market.Seq, symbol market.Symbol) market.Event {
 	return market.Event{Seq: q, Channel: market.Trades, Symbol: symbol, Trade: &market.Trade{Price: market.Price(q)}}
 }

@@ -45,7 +45,7 @@ func (s *service) StreamPrices(req *pb.StreamPricesRequest, stream pb.MarketMoni
 
 	sub := hub.Subscription{Topics: topics, Snapshot: !req.GetSkipSnapshots()}
 	if req.GetSince() != nil {
-		sub.CatchUp, sub.Snapshot = e.catchUp(ctx, end, p.member, since, 0), false
+		sub.CatchUp, sub.Snapshot = e.catchUp(ctx, p.sink, p.member, since, 0), false
 		p.since = sub.CatchUp.Since
 	}
 	if err = p.member.Subscribe(ctx, sub, func(market.Seq) { p.sink.open = true }); err == nil {

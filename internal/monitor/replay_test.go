@@ -20,6 +20,18 @@ import (
 	"github.com/lzstock/lzstock/market"
 )
 
+// note puts the topics of a message into a set.
+func note(t *testing.T, set map[market.Topic]bool, list []*pb.Topics) {
+	t.Helper()
+	topics, err := marketpb.FromTopics(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, topic := range topics {
+		set[topic] = true
+	}
+}
+
 // all replays page by page until the feed's position.
 func (f *fixture) all(since market.Position, limit int32, topics []*pb.Topics) (events []*pb.Event, missed map[market.Topic]bool) {
 	f.t.Helper()
@@ -30,13 +42,7 @@ func (f *fixture) all(since market.Position, limit int32, topics []*pb.Topics) (
 		if err != nil {
 			f.t.Fatalf("replay after %s: %v", since, err)
 		}
-		gone, err := marketpb.FromTopics(r.GetMissed())
-		if err != nil {
-			f.t.Fatal(err)
-		}
-		for _, t := range gone {
-			missed[t] = true
-		}
+		note(f.t, missed, r.GetMissed())
 		if n, list := int(limit), r.GetEvents(); n > 0 && len(list) > n && list[n-1].GetSeq() != list[len(list)-1].GetSeq() {
 			f.t.Fatalf("a page of %d has %d events", n, len(list))
 		}
@@ -107,13 +113,7 @@ func resumed(t *testing.T, list []*pb.WatchResponse) (events map[market.Topic][]
 	t.Helper()
 	events, lost = map[market.Topic][]*pb.Event{}, map[market.Topic]bool{}
 	for _, m := range list {
-		gone, err := marketpb.FromTopics(m.GetGap().GetTopics())
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, topic := range gone {
-			lost[topic] = true
-		}
+		note(t, lost, m.GetGap().GetTopics())
 	}
 	for _, e := range batched(list) {
 		topic := market.Topic{Channel: market.Channel(e.GetChannel()), Symbol: market.Symbol(e.GetSymbol())}
@@ -187,13 +187,7 @@ func TestWatchResumesPastTheBus(t *testing.T) {
 		_, lost := resumed(t, list)
 		answered := map[market.Topic]bool{}
 		for _, m := range list {
-			named, err := marketpb.FromTopics(m.GetSnapshots().GetTopics())
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, topic := range named {
-				answered[topic] = true
-			}
+			note(t, answered, m.GetSnapshots().GetTopics())
 		}
 		if len(lost) < 5 || !maps.Equal(lost, answered) || list[len(list)-1].GetAdded().GetId() != 1 {
 			t.Errorf("lost %v, answered %v, at last %v", lost, answered, list[len(list)-1])

@@ -45,42 +45,52 @@ func (e *engine) reach(ctx context.Context, since market.Position) (bool, error)
 }
 
 // catchUp has a stream's member get what came after a place that can be reached.
-// end ends the stream.
-func (e *engine) catchUp(ctx context.Context, end context.CancelCauseFunc, m *hub.Member, since market.Position, within time.Duration) *hub.CatchUp {
+func (e *engine) catchUp(ctx context.Context, s *sink, m *hub.Member, since market.Position, within time.Duration) *hub.CatchUp {
 	since.Seq = min(since.Seq, e.position().Seq)
-	var last atomic.Pointer[page] // read from the bus; the next one begins where it ended
+	var last atomic.Pointer[pageEnd] // the next page begins there
 	return &hub.CatchUp{Since: since, Within: within, Fetch: func(w hub.Want) {
-		e.readers.Go(func() { e.guard(ctx, end, func() { last.Store(e.refill(ctx, m, w, last.Swap(nil))) }) })
+		e.readers.Go(func() { e.guard(ctx, s.end, func() { e.refill(ctx, m, w, &last) }) })
 	}}
 }
 
+// pageEnd is where a page from the bus ended, and what was known by then.
+type pageEnd struct {
+	through market.Seq
+	last    lasts
+}
+
 // refill gives a member a page of what its shard does not hold, tries again where the
-// bus does not answer, and gives it up in the end.
-func (e *engine) refill(ctx context.Context, m *hub.Member, w hub.Want, last *page) *page {
+// bus does not answer, and gives it up in the end. last is where the page before ended,
+// then this one, before the member can ask for the next.
+func (e *engine) refill(ctx context.Context, m *hub.Member, w hub.Want, last *atomic.Pointer[pageEnd]) {
 	bound, cancel := context.WithTimeout(ctx, rereadMost)
 	defer cancel()
+	before := last.Swap(nil)
 	var known lasts
-	if last != nil && last.through == w.After.Seq {
-		known = last.last
+	if before != nil && before.through == w.After.Seq {
+		known = before.last
 	}
 	for attempt := 0; ; attempt++ {
 		p, err := e.past(bound, w.Topics, w.After.Seq, refillPage, refillFromBus, known)
 		switch {
 		case err == nil:
-			if last == nil && p.last != nil {
+			if before == nil && p.last != nil {
 				e.logger.LogAttrs(ctx, slog.LevelInfo, "reading the bus for a stream that is behind",
 					slog.String("since", w.After.String()), slog.Uint64("batches", e.position().Seq.Batch()-w.After.Seq.Batch()))
 			}
+			if p.last != nil {
+				last.Store(&pageEnd{p.through, p.last})
+			}
 			_ = m.Refill(ctx, w, hub.Refill{Events: p.events, Through: p.through, Missed: p.missed}) // it fails where the stream has ended
-			return &p
+			return
 		case sleep(bound, jitter(attempt)) == nil:
 		case ctx.Err() == nil:
 			e.logger.LogAttrs(ctx, slog.LevelWarn, "the past was not to be had for a stream that is behind",
 				slog.String("since", w.After.String()), slog.Any("error", err))
 			_ = m.Refill(ctx, w, hub.Refill{Missed: w.Topics})
-			return nil
+			return
 		default:
-			return nil
+			return
 		}
 	}
 }

@@ -42,7 +42,7 @@ func (s *service) Watch(stream pb.MarketMonitor_WatchServer) error {
 	}
 	// Recv returns when this handler has, so that the server waits for it, not
 	// the handler.
-	s.readers.Go(func() { s.guard(ctx, end, func() { end(w.receive(ctx, end)) }) })
+	s.readers.Go(func() { s.guard(ctx, end, func() { end(w.receive(ctx)) }) })
 	return s.failure(ctx, w.send(ctx))
 }
 
@@ -68,7 +68,7 @@ func (w *watch) welcome(ctx context.Context) error {
 
 // receive takes requests until the stream ends. A caller that has no more of
 // them goes on listening, and the error is nil.
-func (w *watch) receive(ctx context.Context, end context.CancelCauseFunc) error {
+func (w *watch) receive(ctx context.Context) error {
 	for {
 		req, err := w.stream.Recv()
 		if errors.Is(err, io.EOF) {
@@ -78,13 +78,13 @@ func (w *watch) receive(ctx context.Context, end context.CancelCauseFunc) error 
 		if err != nil {
 			return err
 		}
-		if err := w.request(ctx, end, req); err != nil {
+		if err := w.request(ctx, req); err != nil {
 			return err
 		}
 	}
 }
 
-func (w *watch) request(ctx context.Context, end context.CancelCauseFunc, req *pb.WatchRequest) error {
+func (w *watch) request(ctx context.Context, req *pb.WatchRequest) error {
 	drop, err := topicsOf(req.GetDrop())
 	if err != nil {
 		return err
@@ -114,7 +114,7 @@ func (w *watch) request(ctx context.Context, end context.CancelCauseFunc, req *p
 		case err != nil:
 			return err
 		case ok:
-			sub.CatchUp, sub.Snapshot = w.catchUp(ctx, end, w.member, since, watchWithin), false
+			sub.CatchUp, sub.Snapshot = w.catchUp(ctx, w.sink, w.member, since, watchWithin), false
 		default:
 			gap = &market.Gap{Reason: market.GapEpoch, From: since, Topics: add}
 		}
