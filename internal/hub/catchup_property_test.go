@@ -38,6 +38,7 @@ const (
 // history, and one subscriber that resumes.
 type catchUpScenario struct {
 	Window   int
+	Slice    int
 	Before   []op // before the subscriber comes
 	Fresh    bool // the hub has seen nothing of that
 	After    []op
@@ -61,6 +62,7 @@ func catchUpScenarios() *rapid.Generator[catchUpScenario] {
 	return rapid.Custom(func(t *rapid.T) catchUpScenario {
 		return catchUpScenario{
 			Window:   rapid.SampledFrom([]int{0, 1, 4, 16, 64}).Draw(t, "window"),
+			Slice:    rapid.SampledFrom([]int{1, 2, sliceTopics}).Draw(t, "slice"),
 			Before:   steps(15).Draw(t, "before"),
 			Fresh:    rapid.IntRange(0, 3).Draw(t, "fresh") == 0,
 			After:    steps(30).Draw(t, "after"),
@@ -338,7 +340,7 @@ func (s catchUpScenario) play(t *testing.T) (problem string) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{
 			t: t, s: s, carried: map[market.Topic]bool{}, floors: map[market.Topic]market.Seq{}, sink: &recorder{}, plain: map[market.Topic]market.Seq{},
-			hub: start(t, Config{Shards: 1, Window: s.Window}),
+			hub: start(t, Config{Shards: 1, Window: s.Window}, s.Slice),
 		}
 		must(t, w.hub.Feed(t.Context(), market.Feed{State: market.FeedLive, Epoch: 7}))
 		for _, o := range s.Before {

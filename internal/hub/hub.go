@@ -42,9 +42,11 @@ type Config struct {
 // one goroutine, the feed's reader; everything else is for any.
 type Hub struct {
 	cfg    Config
+	made   time.Time
 	shards []*shard
 	rings  mailbox.Rings // the memory of all members' queues
 	next   atomic.Uint64 // for handing members to shards in turn
+	slice  int           // topics that a slice of work is about
 	ending chan struct{} // closed: no message is taken any more
 	done   chan struct{} // closed: nothing is left
 }
@@ -68,6 +70,8 @@ type Sink interface {
 type Notice struct {
 	Feed *market.Feed // the feed's state changed
 	Gap  *market.Gap  // events were lost on topics that the member listens to; snapshots follow
+	// Listed are symbols that appear for the first time.
+	Listed []market.Symbol
 }
 
 // New makes a hub, which does nothing before Run.
@@ -82,7 +86,7 @@ func New(cfg Config) (*Hub, error) {
 	if cfg.Inbox == 0 {
 		cfg.Inbox = 256
 	}
-	h := &Hub{cfg: cfg, ending: make(chan struct{}), done: make(chan struct{})}
+	h := &Hub{cfg: cfg, made: time.Now(), slice: sliceTopics, ending: make(chan struct{}), done: make(chan struct{})}
 	for range cfg.Shards {
 		h.shards = append(h.shards, newShard(h))
 	}
@@ -152,6 +156,12 @@ func (h *Hub) Advance(ctx context.Context, to market.Seq) error {
 	}})
 }
 
+// List says that symbols appear for the first time, ahead of their first events. Who
+// asked for it gets all their topics; see Subscription.
+func (h *Hub) List(ctx context.Context, symbols []market.Symbol) error {
+	return h.all(ctx, message{do: func(s *shard) { s.list(symbols) }})
+}
+
 // Base says that the history holds every event after base, even on topics that
 // have shown none. It belongs before the first Publish.
 func (h *Hub) Base(ctx context.Context, base market.Seq) error {
@@ -189,6 +199,7 @@ type Stats struct {
 	Members   int
 	Topics    int // topics that a shard holds
 	Inbox     int // batches and commands that wait, in the fullest inbox
+	Queued    int // members with work that is done in slices
 }
 
 // Stats gives the hub's counts.
@@ -206,6 +217,7 @@ func (h *Hub) Stats() Stats {
 		st.Members += int(s.stats.members.Load())
 		st.Topics = max(st.Topics, int(s.stats.topics.Load()))
 		st.Inbox = max(st.Inbox, len(s.inbox))
+		st.Queued += int(s.stats.queued.Load())
 	}
 	return st
 }

@@ -23,12 +23,14 @@ type Member struct {
 	allow  func(market.Topic) bool // what a wildcard covers; nil: everything
 	wild   channels                // listens to all symbols
 	snap   channels                // wants snapshots of them
+	work   *task                   // nil: none waits
 	dirty  bool
 	joined bool
-	owed   bool   // a topic's snapshot has been waited for since Settled looked
-	merged uint64 // of box, counted into the shard's already
-	wake   time.Time
-	index  int // in the shard's timers; -1: not there
+	queued bool          // in the shard's queue
+	owed   bool          // a topic's snapshot has been waited for since Settled looked
+	merged uint64        // of box, counted into the shard's already
+	wake   time.Duration // since the hub was made
+	index  int           // in the shard's timers; -1: not there
 }
 
 // channels is a set of channels.
@@ -51,8 +53,47 @@ func (h *Hub) NewMember(sink Sink, opts mailbox.Options) *Member {
 
 // find gives the place of a topic's subscription in subs, and whether there is
 // one.
-func (m *Member) find(t *topic) (int, bool) {
-	return slices.BinarySearchFunc(m.subs, t.number, func(u *sub, number uint64) int { return cmp.Compare(u.topic.number, number) })
+func (m *Member) find(t *topic) (int, bool) { return m.place(t.number) }
+
+func (m *Member) place(number uint64) (int, bool) {
+	return slices.BinarySearchFunc(m.subs, number, func(u *sub, number uint64) int { return cmp.Compare(u.topic.number, number) })
+}
+
+// subscription finds or makes a member's subscription to a topic.
+func (m *Member) subscription(t *topic) *sub {
+	i, has := m.find(t)
+	if !has {
+		m.subs = slices.Insert(m.subs, i, newSub(m, t))
+	}
+	return m.subs[i]
+}
+
+// subscriptions finds or makes a member's subscriptions to topics, which it sorts.
+func (m *Member) subscriptions(list []*topic) []*sub {
+	slices.SortFunc(list, func(a, b *topic) int { return cmp.Compare(a.number, b.number) })
+	out := make([]*sub, len(list))
+	var fresh []*sub
+	var places []int // of those, among the others
+	for i, t := range list {
+		at, has := m.find(t)
+		switch {
+		case has:
+			out[i] = m.subs[at]
+		case i > 0 && list[i-1] == t:
+			out[i] = out[i-1]
+		default:
+			out[i] = newSub(m, t)
+			fresh, places = append(fresh, out[i]), append(places, at)
+		}
+	}
+	end := len(m.subs)
+	m.subs = slices.Grow(m.subs, len(fresh))[:end+len(fresh)]
+	for k := len(fresh) - 1; k >= 0; k-- {
+		at := places[k]
+		copy(m.subs[at+k+1:], m.subs[at:end])
+		m.subs[at+k], end = fresh[k], at
+	}
+	return out
 }
 
 // of gives the subscription to a topic that the shard knows and the member has.
@@ -119,10 +160,15 @@ type Subscription struct {
 	Snapshot bool
 	// CatchUp, where set, asks for the events after a position instead.
 	CatchUp *CatchUp
+	// Listed asks for all topics of each symbol that List names from now on, too, and
+	// for a Notice ahead of their first events.
+	Listed bool
 }
 
 // Subscribe adds topics. then, where not nil, runs on the shard's goroutine when
-// the topics are subscribed and before anything of them is flushed.
+// the topics are subscribed and before anything of them is flushed. Many topics are
+// added in slices, between which the shard serves other members; at is the position
+// at which that began.
 func (m *Member) Subscribe(ctx context.Context, req Subscription, then func(at market.Seq)) error {
 	return m.shard.send(ctx, message{do: func(s *shard) {
 		if m.joined {
@@ -139,12 +185,7 @@ func (m *Member) Unsubscribe(ctx context.Context, topics []market.Topic, then fu
 		if !m.joined {
 			return
 		}
-		s.guard(m, func() {
-			s.unsubscribe(m, topics)
-			if then != nil {
-				then()
-			}
-		})
+		s.guard(m, func() { s.unsubscribe(m, topics, then) })
 		s.touch(m)
 	}})
 }
@@ -159,12 +200,7 @@ func (m *Member) Restrict(ctx context.Context, allow func(market.Topic) bool, th
 		if !m.joined {
 			return
 		}
-		s.guard(m, func() {
-			s.restrict(m, allow)
-			if then != nil {
-				then()
-			}
-		})
+		s.guard(m, func() { s.restrict(m, allow, then) })
 		s.touch(m)
 	}})
 }
@@ -191,7 +227,7 @@ func (m *Member) SetMode(ctx context.Context, opts mailbox.Options) error {
 func (m *Member) Leave() {
 	gone := make(chan struct{})
 	select {
-	case m.shard.inbox <- message{do: func(s *shard) { s.leave(m); close(gone) }}:
+	case m.shard.inbox <- message{do: func(s *shard) { s.leave(m, func() { close(gone) }) }}:
 	case <-m.shard.hub.done:
 		return
 	}

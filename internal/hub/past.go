@@ -26,8 +26,9 @@ func (h *Hub) Past(ctx context.Context, topics []market.Topic, after market.Seq,
 			}
 		})
 		for _, name := range topics { // those that have shown nothing
-			if s.base > after && name.Symbol != market.AllSymbols && s.channels[name.Channel].topics[name.Symbol] == nil {
-				p.Lacks[name] = s.base
+			c := &s.channels[name.Channel]
+			if base := max(s.base, c.base); base > after && name.Symbol != market.AllSymbols && c.topics[name.Symbol] == nil {
+				p.Lacks[name] = base
 			}
 		}
 		var left tails

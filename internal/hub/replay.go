@@ -16,8 +16,9 @@ func (s *shard) putFetched(m *Member, room int) error {
 			return p.put()
 		}
 		t := s.channels[e.Channel].topics[e.Symbol]
-		if t == nil && m.wild.has(e.Channel) && s.channels[e.Channel].carried && m.allowed(e.Topic()) {
+		if (t == nil || !t.shown) && m.wild.has(e.Channel) && s.channels[e.Channel].carried && m.allowed(e.Topic()) {
 			t = s.topic(e.Topic()) // one that the shard has not seen yet
+			s.show(t)
 			c.asked[m.of(t)] = struct{}{}
 		}
 		if t != nil {

@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"context"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -37,12 +38,14 @@ type shard struct {
 	numbers  uint64 // of topics, ever
 	members  map[*Member]struct{}
 	catching map[*Member]struct{} // members that catch up
+	listed   map[*Member]struct{} // members that get what appears for the first time
 	dirty    []*Member
+	queue    []*Member // with work that takes long, each once; see slice
 	timers   timers
 	stats    struct {
 		events, delivered, merged atomic.Uint64
 		replayed, fetches, gaps   atomic.Uint64
-		members, topics           atomic.Int64
+		members, topics, queued   atomic.Int64
 	}
 }
 
@@ -50,11 +53,14 @@ type shard struct {
 type channel struct {
 	carried bool // all its topics are live
 	topics  map[market.Symbol]*topic
+	order   []*topic             // the same by number, and some that have gone
+	gone    int                  // so many
 	wild    map[*Member]struct{} // who listens to all symbols
+	base    market.Seq           // nothing up to here can be replayed: a gap of all symbols ended there
 }
 
 func newShard(h *Hub) *shard {
-	s := &shard{hub: h, inbox: make(chan message, h.cfg.Inbox), members: map[*Member]struct{}{}, catching: map[*Member]struct{}{}}
+	s := &shard{hub: h, inbox: make(chan message, h.cfg.Inbox), members: map[*Member]struct{}{}, catching: map[*Member]struct{}{}, listed: map[*Member]struct{}{}}
 	for i := range s.channels {
 		s.channels[i] = channel{carried: h.cfg.Open, topics: map[market.Symbol]*topic{}, wild: map[*Member]struct{}{}}
 	}
@@ -80,32 +86,46 @@ func (s *shard) send(ctx context.Context, m message) error {
 func (s *shard) run(ctx context.Context) error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	ready := make(chan time.Time)
+	close(ready)
 	for {
+		wake := timer.C
+		if len(s.queue) > 0 {
+			wake = ready
+		}
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case m := <-s.inbox:
 			s.now = time.Now()
 			s.handle(m)
-			for i := 1; i < round; i++ {
-				select {
-				case m := <-s.inbox:
-					s.handle(m)
-					continue
-				default:
-				}
-				break
-			}
-		case <-timer.C:
+			s.take(round - 1)
+		case <-wake:
 			s.now = time.Now()
+			s.take(round)
 		}
-		for len(s.timers) > 0 && !s.timers[0].wake.After(s.now) {
+		for now := s.now.Sub(s.hub.made); len(s.timers) > 0 && s.timers[0].wake <= now; {
 			s.touch(s.timers[0])
 			heap.Pop(&s.timers)
 		}
 		s.flush()
+		if s.slice(); len(s.queue) > 0 {
+			runtime.Gosched() // whoever else needs the processor goes first
+		}
 		if len(s.timers) > 0 {
-			timer.Reset(time.Until(s.timers[0].wake))
+			timer.Reset(s.timers[0].wake - time.Since(s.hub.made))
+		}
+	}
+}
+
+// take handles what waits in the inbox, at most n messages.
+func (s *shard) take(n int) {
+	for range n {
+		select {
+		case m := <-s.inbox:
+			s.handle(m)
+		default:
+			return
 		}
 	}
 }
@@ -152,6 +172,7 @@ func (s *shard) publish(b *mailbox.Batch) {
 		if (!t.carried && !c.carried) || e.Seq <= t.last.Seq {
 			continue
 		}
+		s.show(t)
 		if limit := s.hub.cfg.Window; limit > 0 {
 			s.window.push(passed{topic: t, item: item, seq: e.Seq, prev: t.last.Seq}, limit)
 			if e.Merged > 1 { // somebody has the events that it stands for, but not we
@@ -163,6 +184,9 @@ func (s *shard) publish(b *mailbox.Batch) {
 		t.record(e, s.history)
 		for j := 0; j < len(t.subs); j++ {
 			u := t.subs[j]
+			if !u.member.joined { // it leaves
+				continue
+			}
 			if u.member.catch != nil { // it takes the event from the window
 				u.wantSnap = false
 				continue
@@ -179,9 +203,7 @@ func (s *shard) publish(b *mailbox.Batch) {
 	}
 	s.position = max(s.position, b.Item(b.Len()-1).Event().Seq)
 	s.settled = max(s.settled, b.Item(b.Len()-1).Event().Seq)
-	for m := range s.catching { // perhaps this is what it waits for
-		s.touch(m)
-	}
+	s.wakeCatching() // perhaps this is what one waits for
 	s.stats.events.Add(uint64(b.Len()))
 	s.stats.delivered.Add(uint64(delivered))
 }
@@ -193,8 +215,15 @@ func (s *shard) announce(n Notice) {
 	}
 }
 
-func (s *shard) leave(m *Member) {
+// leave removes a member. then, where not nil, runs when nothing of it is left.
+func (s *shard) leave(m *Member, then func()) {
 	if !m.joined {
+		s.start(m, func(int) bool {
+			if then != nil {
+				then()
+			}
+			return true
+		})
 		return
 	}
 	m.joined = false
@@ -203,16 +232,29 @@ func (s *shard) leave(m *Member) {
 			delete(s.channels[c].wild, m)
 		}
 	}
-	for _, u := range m.subs {
-		s.release(u)
-	}
-	m.subs = nil
 	if m.index >= 0 {
 		heap.Remove(&s.timers, m.index)
 	}
 	delete(s.members, m)
 	delete(s.catching, m)
+	delete(s.listed, m)
 	s.stats.members.Add(-1)
+	m.work = nil // what it asked for, and who cares
+	s.start(m, func(n int) bool {
+		rest := len(m.subs) - min(n, len(m.subs))
+		for _, u := range m.subs[rest:] {
+			s.release(u)
+		}
+		clear(m.subs[rest:])
+		if m.subs = m.subs[:rest]; rest > 0 {
+			return false
+		}
+		m.subs = nil
+		if then != nil {
+			then()
+		}
+		return true
+	})
 }
 
 // fail removes a member that cannot go on.
@@ -220,7 +262,7 @@ func (s *shard) fail(m *Member, err error) {
 	if !m.joined {
 		return
 	}
-	s.leave(m)
+	s.leave(m, nil)
 	defer func() { _ = recover() }() // a sink that panics while it is told has been told
 	m.sink.Fail(err)
 }
@@ -255,7 +297,11 @@ func (s *shard) flush() {
 	for i, m := range s.dirty {
 		s.dirty[i] = nil
 		m.dirty = false
-		if m.joined {
+		switch {
+		case !m.joined:
+		case m.work != nil || m.catch != nil || m.box.Len() > heavy:
+			s.enqueue(m)
+		default:
 			s.flushOne(m)
 		}
 	}
@@ -284,8 +330,12 @@ func (s *shard) flushOne(m *Member) {
 		}
 	}
 	wake := m.sink.Flush(&m.box, s.now)
-	if more && m.box.Empty() {
-		again = s.now // one chunk a round: others wait no longer for it
+	more = more && m.box.Empty() // one chunk a round: others wait no longer for it
+	if !wake.IsZero() && !wake.After(s.now) {
+		more, wake = true, time.Time{}
+	}
+	if more {
+		s.enqueue(m)
 	}
 	if wake.IsZero() || (!again.IsZero() && again.Before(wake)) {
 		wake = again

@@ -8,16 +8,17 @@ import (
 // schedule sees to it that the member is flushed at wake, or earlier: a timer
 // that is set for earlier is left alone.
 func (s *shard) schedule(m *Member, wake time.Time) {
+	at := wake.Sub(s.hub.made)
 	switch {
 	case wake.IsZero():
 		if m.index >= 0 {
 			heap.Remove(&s.timers, m.index)
 		}
 	case m.index < 0:
-		m.wake = wake
+		m.wake = at
 		heap.Push(&s.timers, m)
-	case wake.Before(m.wake):
-		m.wake = wake
+	case at < m.wake:
+		m.wake = at
 		heap.Fix(&s.timers, m.index)
 	}
 }
@@ -26,7 +27,7 @@ func (s *shard) schedule(m *Member, wake time.Time) {
 type timers []*Member
 
 func (t timers) Len() int           { return len(t) }
-func (t timers) Less(i, j int) bool { return t[i].wake.Before(t[j].wake) }
+func (t timers) Less(i, j int) bool { return t[i].wake < t[j].wake }
 func (t timers) Swap(i, j int) {
 	t[i], t[j] = t[j], t[i]
 	t[i].index, t[j].index = i, j

@@ -11,8 +11,10 @@ import (
 // topic is what a shard knows of one topic.
 type topic struct {
 	name    market.Topic
-	number  uint64       // of its shard's topics, ever: no two have the same
+	number  uint64       // of its shard's topics, ever: no two have the same; the channel is its first byte
 	carried bool         // made live by name, not by a wildcard
+	shown   bool         // it has had a value: the wildcard's listeners are among subs
+	gone    bool         // the shard does not know it any more
 	void    bool         // a gap took its value, and Replace has not said which it has now
 	last    market.Event // Seq 0: no value
 	subs    []*sub
@@ -59,6 +61,13 @@ func (t *topic) held() market.Seq { return max(t.base, t.history.dropped) }
 func (u *sub) want(wanted bool) {
 	u.wantSnap = wanted
 	u.member.owed = u.member.owed || wanted
+}
+
+// newSub subscribes a member to a topic.
+func newSub(m *Member, t *topic) *sub {
+	u := &sub{member: m, topic: t, index: int32(len(t.subs))}
+	t.subs = append(t.subs, u)
+	return u
 }
 
 func (t *topic) detach(s *sub) {

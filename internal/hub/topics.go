@@ -7,40 +7,46 @@ import (
 	"github.com/lzstock/lzstock/market"
 )
 
-// topic finds or makes a topic; a new one has the wildcard's listeners.
+// numberOf gives the least number that a channel's topics may have.
+func numberOf(ch market.Channel) uint64 { return uint64(ch) << 56 }
+
+// topic finds or makes a topic.
 func (s *shard) topic(name market.Topic) *topic {
 	c := &s.channels[name.Channel]
 	if t := c.topics[name.Symbol]; t != nil {
 		return t
 	}
 	s.numbers++
-	t := &topic{name: name, number: s.numbers, base: s.base}
+	t := &topic{name: name, number: numberOf(name.Channel) + s.numbers, base: max(s.base, c.base)}
 	c.topics[name.Symbol] = t
+	c.order = append(c.order, t)
 	s.topics++
 	s.stats.topics.Store(int64(s.topics))
-	for m := range c.wild {
-		if !m.allowed(name) {
-			continue
-		}
-		u := s.attach(m, t)
-		u.wild = true
-		u.want(m.snap.has(name.Channel))
-		if m.catch != nil && m.catch.wild.has(name.Channel) {
-			m.catch.add(u, m.catch.wildSince)
-		}
-	}
 	return t
 }
 
-// attach finds or makes a member's subscription to a topic.
-func (s *shard) attach(m *Member, t *topic) *sub {
-	i, has := m.find(t)
-	if !has {
-		u := &sub{member: m, topic: t, index: int32(len(t.subs))}
-		t.subs = append(t.subs, u)
-		m.subs = slices.Insert(m.subs, i, u)
+// show has the wildcard's listeners get what a topic has from now on. Topics that
+// somebody named and that never had a value cost them nothing.
+func (s *shard) show(t *topic) {
+	if t.shown {
+		return
 	}
-	return m.subs[i]
+	t.shown = true
+	ch := t.name.Channel
+	for m := range s.channels[ch].wild {
+		if !m.allowed(t.name) {
+			continue
+		}
+		u := m.subscription(t)
+		known := u.named || u.wild
+		if u.wild = true; known {
+			continue
+		}
+		u.want(m.snap.has(ch))
+		if m.catch != nil && m.catch.wild.has(ch) {
+			m.catch.add(u, m.catch.wildSince)
+		}
+	}
 }
 
 // live reports whether the topic's value is current.
@@ -57,12 +63,20 @@ func (s *shard) release(u *sub) {
 	s.collect(u.topic)
 }
 
-// collect removes a topic that is not live and has no listeners.
+// collect removes a topic that has no listeners, where it is not live, or never had
+// anything that would be missed.
 func (s *shard) collect(t *topic) {
-	if len(t.subs) > 0 || s.live(t) {
+	c := &s.channels[t.name.Channel]
+	bare := t.last.Seq == 0 && !t.carried && !t.void && t.base <= max(s.base, c.base)
+	if len(t.subs) > 0 || t.gone || (s.live(t) && !bare) {
 		return
 	}
-	delete(s.channels[t.name.Channel].topics, t.name.Symbol)
+	t.gone = true
+	delete(c.topics, t.name.Symbol)
+	if c.gone++; c.gone > len(c.order)/2+64 {
+		c.order = slices.Clip(slices.DeleteFunc(slices.Clone(c.order), func(t *topic) bool { return t.gone }))
+		c.gone = 0
+	}
 	s.topics--
 	s.stats.topics.Store(int64(s.topics))
 }
@@ -89,6 +103,7 @@ func (s *shard) replace(topics []market.Topic, b *mailbox.Batch) {
 			s.channels[name.Channel].carried = true
 			for _, t := range s.channels[name.Channel].topics {
 				t.void = false
+				s.collect(t)
 			}
 		} else {
 			t := s.topic(name)
@@ -100,6 +115,7 @@ func (s *shard) replace(topics []market.Topic, b *mailbox.Batch) {
 		e := item.Event()
 		s.position = max(s.position, e.Seq)
 		t := s.topic(e.Topic())
+		s.show(t)
 		first := t.last.Seq == 0
 		missed := !first && e.Seq > t.last.Seq
 		if e.Seq > t.last.Seq {
@@ -120,9 +136,7 @@ func (s *shard) replace(topics []market.Topic, b *mailbox.Batch) {
 			}
 		}
 	}
-	for m := range s.catching { // perhaps for these topics
-		s.touch(m)
-	}
+	s.wakeCatching() // perhaps for these topics
 }
 
 func (s *shard) forget(topics []market.Topic) {
@@ -158,16 +172,23 @@ func (s *shard) gap(gap *market.Gap) {
 	if gap.To.Epoch != gap.From.Epoch {
 		s.begin(gap.To)
 	}
+	for _, name := range gap.Topics { // it may have taken all that a topic had that nobody has heard of
+		if name.Symbol == market.AllSymbols {
+			s.channels[name.Channel].base = gap.To.Seq
+		}
+	}
 	told := map[*Member]struct{}{}
 	s.each(gap.Topics, func(t *topic) {
 		t.reset(gap.To.Seq)
-		t.void = true
+		t.void = !s.hub.cfg.Open // else no Replace is to come
 		for _, u := range t.subs {
 			told[u.member] = struct{}{}
 		}
 	})
 	for m := range told {
-		s.flushOne(m) // what came before the gap goes before it, as far as there is room
+		if m.work == nil { // what came before the gap goes before it, as far as there is room
+			s.flushOne(m)
+		}
 		if m.joined {
 			s.guard(m, func() { m.sink.Announce(Notice{Gap: gap}) })
 			s.touch(m)

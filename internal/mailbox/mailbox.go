@@ -14,11 +14,10 @@ type Mailbox struct {
 	limit      int32
 	mode       Mode
 	conflating bool
-	unsorted   bool    // snapshots are not in order
 	queue      fifo    // waits, while not conflating
 	head, tail *latest // wait, while conflating: ascending by seq
 	waiting    int     // in that list
-	snapshots  []entry // wait, to leave first
+	snapshots  currents // wait, to leave first
 	since      time.Time
 	merged     uint64
 	through    market.Seq
@@ -30,7 +29,7 @@ type Slot struct {
 	last     market.Seq // the last position that left for this topic
 	latest   *latest    // made when the topic is conflated first
 	life     uint32     // entries of an earlier life are dead
-	snapshot bool       // waits in the mailbox's snapshots
+	snapshot int32      // 1 + its place in the mailbox's snapshots; 0: none waits
 }
 
 // latest is the latest event of a slot's topic, while it waits.
@@ -116,17 +115,7 @@ func (m *Mailbox) Add(slot *Slot, item Item, now time.Time) error {
 
 // AddSnapshot appends a topic's current value, in place of one that still waits.
 func (m *Mailbox) AddSnapshot(slot *Slot, item Item, now time.Time) {
-	if slot.snapshot {
-		i := slices.IndexFunc(m.snapshots, func(e entry) bool { return e.slot == slot })
-		m.snapshots[i].item = item
-		m.unsorted = true
-		return
-	}
-	slot.snapshot = true
-	if n := len(m.snapshots); n > 0 && bySeq(item, m.snapshots[n-1].item) < 0 {
-		m.unsorted = true // it belongs to another command than those before
-	}
-	m.snapshots = append(m.snapshots, entry{item: item, slot: slot, at: now})
+	m.snapshots.put(entry{item: item, slot: slot, at: now})
 }
 
 // AddReplay appends events of the past, ascending among themselves, and puts all
@@ -171,10 +160,7 @@ func (m *Mailbox) Clear(slot *Slot) {
 		m.unlink(slot.latest)
 	}
 	slot.latest = nil
-	if slot.snapshot {
-		slot.snapshot = false
-		m.snapshots = slices.DeleteFunc(m.snapshots, func(e entry) bool { return e.slot == slot })
-	}
+	m.snapshots.remove(slot)
 }
 
 // conflate turns what waits in order into the latest of each topic.
@@ -251,18 +237,11 @@ func (m *Mailbox) unlink(l *latest) {
 // NextSnapshot takes the next current value, in ascending order of those that
 // wait.
 func (m *Mailbox) NextSnapshot() (Delivery, bool) {
-	if len(m.snapshots) == 0 {
-		m.snapshots = nil
+	e, ok := m.snapshots.pop()
+	if !ok {
 		return Delivery{}, false
 	}
-	if m.unsorted {
-		slices.SortStableFunc(m.snapshots, func(a, b entry) int { return bySeq(a.item, b.item) })
-		m.unsorted = false
-	}
-	e := m.snapshots[0]
-	m.snapshots[0] = entry{}
-	m.snapshots = m.snapshots[1:]
-	e.slot.last, e.slot.snapshot = e.item.Event().Seq, false
+	e.slot.last = e.item.Event().Seq
 	return Delivery{Item: e.item, Merged: 1, Snapshot: true}, true
 }
 
