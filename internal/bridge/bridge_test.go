@@ -620,3 +620,33 @@ func TestStalledClientCostsItselfOnly(t *testing.T) {
 		}
 	})
 }
+
+// No frame is longer than many clients take, however much comes at once: of current
+// values, or after a stall.
+func TestFramesAreBounded(t *testing.T) {
+	const most = 64 << 10
+	symbols := make([]market.Symbol, 5000)
+	for i := range symbols {
+		symbols[i] = market.Symbol(fmt.Sprintf("S%04d", i))
+	}
+	for _, mode := range []mailbox.Mode{mailbox.Adaptive, mailbox.Latest, mailbox.Every} {
+		synctest.Test(t, func(t *testing.T) {
+			st := newStage(t, bridge.Config{})
+			st.publish(symbols...)
+			p := st.connect(&talk{symbols: symbols}, bridge.Options{Mailbox: mailbox.Options{Mode: mode}}, memnet.WithBuffer(4<<20))
+			synctest.Wait()
+			st.publish(symbols...) // all at once: more than an adaptive mailbox holds
+			synctest.Wait()
+			seen := map[bool]int{}
+			for seen[true] < len(symbols) || seen[false] < len(symbols) {
+				text := p.text()
+				if len(text) > most {
+					t.Fatalf("%s: a frame of %d bytes", mode, len(text))
+				}
+				snapshots := strings.Count(text, `"snap":true`)
+				seen[true] += snapshots
+				seen[false] += strings.Count(text, `"T":"t"`) - snapshots
+			}
+		})
+	}
+}

@@ -22,7 +22,7 @@ type Config struct {
 	DownLimit      time.Duration // bridges end when the feed has been down for so long; 0 means never
 	CloseWait      time.Duration // how long the farewell may take; 0 means 1 s
 	LaneLimit      int           // bytes of control frames that may wait; 0 means 64 KiB
-	FrameLimit     int           // a frame gets no further events beyond so many bytes; 0 means 64 KiB
+	FrameLimit     int           // a frame gets no further events beyond so many bytes; 0 means 60 KiB, which keeps all below 64
 }
 
 func (c Config) withDefaults() Config {
@@ -41,7 +41,7 @@ func (c Config) withDefaults() Config {
 		c.LaneLimit = 64 << 10
 	}
 	if c.FrameLimit == 0 {
-		c.FrameLimit = 64 << 10
+		c.FrameLimit = 60 << 10
 	}
 	return c
 }

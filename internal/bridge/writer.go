@@ -54,7 +54,8 @@ func (b *Bridge) initWriter(opts Options) {
 type sink Bridge
 
 // Flush writes what waits, the lane first, as far as the connection takes it
-// without waiting.
+// without waiting. Of data it writes once: where more waits, it asks for the next
+// call at once, so that others come in between.
 func (s *sink) Flush(box *mailbox.Mailbox, now time.Time) time.Time {
 	b := (*Bridge)(s)
 	age := now.Sub(b.born)
@@ -70,6 +71,10 @@ func (s *sink) Flush(box *mailbox.Mailbox, now time.Time) time.Time {
 			break
 		}
 		b.writeOut(box, age, data)
+		if data && !b.busy && !box.Empty() {
+			wake = min(wake, max(age, b.dataAt(age)))
+			break
+		}
 	}
 	return b.born.Add(wake)
 }
@@ -160,44 +165,54 @@ func (b *Bridge) writeOut(box *mailbox.Mailbox, age time.Duration, data bool) {
 	}
 }
 
-// frames appends what waits in the mailbox as frames: snapshots in one, then
-// events, ascending, in another. It gives the last trade or quote of these.
+// frames appends what waits in the mailbox: one frame of snapshots, and once none is
+// left one of events, both ascending. Frames end at FrameLimit, but not between equal
+// positions. It gives the last trade or quote among the events.
 func (b *Bridge) frames(out []byte, box *mailbox.Mailbox) ([]byte, *market.Event) {
-	f := b.format
 	out = b.throttle(out, box)
 	start := len(out)
-	out = b.begin(out)
-	n := 0
-	for d, ok := box.NextSnapshot(); ok; d, ok = box.NextSnapshot() {
-		out = appendDelivery(out, f, d)
-		n++
+	out, _, _ = b.array(out, box.PeekSnapshot, box.NextSnapshot)
+	out = b.identify(out, box, start, b.reached(box, 0))
+	if _, waits := box.PeekSnapshot(); waits {
+		return out, nil
 	}
-	out = b.identify(b.complete(out, start, n), box, start, b.reached(box, 0))
-	start, n = len(out), 0
-	out = b.begin(out)
-	var last market.Seq
 	var newest *market.Event
-	for {
-		next, ok := box.Peek()
-		full := len(out)-start >= b.factory.cfg.FrameLimit && !box.Conflating() && next != last
-		if !ok || full {
-			break
-		}
-		d, _ := box.Next()
-		out = appendDelivery(out, f, d)
-		if e := d.Item.Event(); !e.Channel.IsBar() {
+	for more := true; more; more = box.Conflating() && !box.Empty() { // it asks to be emptied
+		start = len(out)
+		var last market.Seq
+		var e *market.Event
+		if out, last, e = b.array(out, box.Peek, box.Next); e != nil {
 			newest = e
 		}
-		last = next
-		n++
+		b.last = b.reached(box, max(b.last, last))
+		out = b.identify(out, box, start, max(b.last, last))
 	}
-	b.last = b.reached(box, max(b.last, last))
-	out = b.identify(b.complete(out, start, n), box, start, max(b.last, last))
 	return b.throttle(out, box), newest
 }
 
-func appendDelivery(out []byte, f wire.Format, d mailbox.Delivery) []byte {
-	return wire.AppendData(out, f, d.Item.Body(int(f)), wire.Tail{Prev: d.Prev, Merged: d.Merged, Snapshot: d.Snapshot})
+// array appends a frame of what next gives, and gives the last position in it, and
+// the last trade or quote.
+func (b *Bridge) array(out []byte, peek func() (market.Seq, bool), next func() (mailbox.Delivery, bool)) (
+	_ []byte, last market.Seq, newest *market.Event,
+) {
+	start, n := len(out), 0
+	out = b.begin(out)
+	for {
+		if seq, ok := peek(); !ok || (len(out)-start >= b.factory.cfg.FrameLimit && seq != last) {
+			break
+		}
+		d, ok := next() // also where nothing is left: that ends conflation
+		if !ok {
+			break
+		}
+		out = wire.AppendData(out, b.format, d.Item.Body(int(b.format)), wire.Tail{Prev: d.Prev, Merged: d.Merged, Snapshot: d.Snapshot})
+		e := d.Item.Event()
+		if last = e.Seq; !e.Channel.IsBar() {
+			newest = e
+		}
+		n++
+	}
+	return b.complete(out, start, n), last, newest
 }
 
 // throttle tells the client where conflation has begun or ended.

@@ -245,6 +245,14 @@ func (m *Mailbox) NextSnapshot() (Delivery, bool) {
 	return Delivery{Item: e.item, Merged: 1, Snapshot: true}, true
 }
 
+// PeekSnapshot gives the position of the value that NextSnapshot would take.
+func (m *Mailbox) PeekSnapshot() (market.Seq, bool) {
+	if len(m.snapshots) == 0 {
+		return 0, false
+	}
+	return m.snapshots[0].item.Event().Seq, true
+}
+
 // Next takes the next event.
 func (m *Mailbox) Next() (Delivery, bool) {
 	if !m.conflating {
