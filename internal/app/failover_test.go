@@ -87,7 +87,7 @@ func newHops(t *testing.T, wild bool) *hops {
 			topics = append(topics, market.Topic{Channel: market.Trades, Symbol: s})
 		}
 	}
-	client.Acquire(topics)
+	client.Acquire("u", topics)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = client.Run(ctx) })

@@ -128,7 +128,7 @@ func startHop(b *testing.B, gateways int) *hop {
 		if err != nil {
 			b.Fatal(err)
 		}
-		c.Acquire(topics)
+		c.Acquire("u", topics)
 		parts.Go(func() { _ = c.Run(ctx) })
 		h.sinks = append(h.sinks, sink)
 	}

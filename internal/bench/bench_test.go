@@ -33,9 +33,9 @@ func TestMain(m *testing.M) { leak.Main(m) }
 // free is a demand that is met already.
 type free struct{}
 
-func (free) Acquire([]market.Topic) {}
-func (free) Release([]market.Topic) {}
-func (free) Epoch() market.Epoch    { return 1 }
+func (free) Acquire(string, []market.Topic) error { return nil }
+func (free) Release(string, []market.Topic)       {}
+func (free) Epoch() market.Epoch                  { return 1 }
 func (free) Replay(_ context.Context, topics []market.Topic, _ market.Position) ([]market.Event, market.Seq, []market.Topic, error) {
 	return nil, 0, topics, nil
 }

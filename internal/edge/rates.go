@@ -84,7 +84,11 @@ func NewRates(cfg RatesConfig) (*Rates, error) {
 
 // Allow reports whether addr may open one more now or, where it may not, after
 // which time it may. All invalid addresses are one.
-func (r *Rates) Allow(addr netip.Addr) (ok bool, after time.Duration) {
+func (r *Rates) Allow(addr netip.Addr) (ok bool, after time.Duration) { return r.Take(addr, 1) }
+
+// Take is Allow for what is worth n tokens. It asks for one: what is taken beyond
+// those that are there has to come back before the next may.
+func (r *Rates) Take(addr netip.Addr, n int) (ok bool, after time.Duration) {
 	c := clientOf(addr)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -102,7 +106,7 @@ func (r *Rates) Allow(addr netip.Addr) (ok bool, after time.Duration) {
 	if after = b.full - now - r.early; after > 0 {
 		return false, after
 	}
-	b.full += r.every
+	b.full += time.Duration(n) * r.every
 	return true, 0
 }
 

@@ -151,7 +151,7 @@ func (d *dialog) regrant(ctx context.Context, who *session.Identity) error {
 		cmd.Rejected = append(cmd.Rejected, rejection(&who.Grant, t))
 	}
 	news := d.current(cmd)
-	defer d.g.demand.Release(gone)
+	defer d.g.demand.Release(d.payer(), gone)
 	b := d.bridge
 	if err := b.Member().Unsubscribe(ctx, gone, nil); err != nil {
 		return err

@@ -45,6 +45,7 @@ type dialog struct {
 	limiter   *rate.Limiter       // of commands; made with the first
 	first     *wire.Command       // from the query or the session: subscribed at once, and forgotten; nil: nothing
 	topics    topics
+	paid      time.Duration // when all that it subscribed to is paid for, in the gateway's life; see charge
 	interval  time.Duration
 	heartbeat time.Duration // that the client asked for; 0: it did not
 	format    wire.Format
@@ -194,6 +195,9 @@ func (d *dialog) begin(ctx context.Context) error {
 	d.first = nil
 	err := d.subscribe(ctx, first)
 	d.unsaved = false // that is where it came from
+	if r, ok := errors.AsType[*wire.CommandError](err); ok && r.Code == wire.CodeTooManyRequests {
+		return ended(wire.RateLimited, r) // it comes again, later
+	}
 	return d.answer(ctx, err)
 }
 
@@ -304,7 +308,7 @@ func (d *dialog) Close(end *bridge.End) {
 	d.stopTimer()
 	d.turn.do(func() bool {
 		d.over = true
-		d.g.demand.Release(d.topics.all())
+		d.g.demand.Release(d.payer(), d.topics.all())
 		if d.who != nil && d.who.Method != session.Open {
 			d.g.users.remove(d.who.User, d)
 		}

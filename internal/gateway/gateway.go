@@ -30,8 +30,10 @@ import (
 // Demand counts who wants which topics from upstream. Its calls do not wait for
 // the network.
 type Demand interface {
-	Acquire(topics []market.Topic)
-	Release(topics []market.Topic)
+	// Acquire counts one more of a user's who wants each of the topics. An error says
+	// what is too many, in words for the client; then none counts.
+	Acquire(user string, topics []market.Topic) error
+	Release(user string, topics []market.Topic)
 	// Epoch gives the feed's epoch, 0 while it is not known.
 	Epoch() market.Epoch
 	// Replay gives events of the past: some of those of topics after a position, all
@@ -62,6 +64,8 @@ type Config struct {
 	Addresses      edge.Addresses         // whose word counts for a client's address
 	Origins        edge.Origins           // which pages may connect, beside the gateway's own
 	Prices         Prices                 // answers REST calls for prices; nil: there are none
+	TopicRate      int                    // topics a second that a socket may subscribe to anew; 0 means 1,000
+	UserWork       int                    // the same of a user, of commands that are about many; 0 means no limit
 	Requests       int                    // REST calls for prices a second a user; 0 means no limit
 	Opens          int                    // requests a second an address; 0 means no limit
 	AddressSockets int                    // greatest number of sockets an address; 0 means no limit
@@ -85,6 +89,7 @@ func (c Config) withDefaults() (Config, error) {
 		"message_bytes": c.MessageBytes, "symbols": c.Symbols, "command_rate": c.CommandRate, "command_burst": c.CommandBurst,
 		"connections": c.Connections, "adaptive queue": c.AdaptiveQ, "every queue": c.EveryQ,
 		"opens": c.Opens, "requests a user": c.Requests, "sockets an address": c.AddressSockets, "sockets a user": c.UserSockets,
+		"topics a second": c.TopicRate, "work of a user": c.UserWork,
 	} {
 		if v < 0 {
 			return c, fmt.Errorf("gateway: %s is %d, want 0 or more", name, v)
@@ -102,6 +107,7 @@ func (c Config) withDefaults() (Config, error) {
 	def(&c.Symbols, 1024)
 	def(&c.CommandRate, 10)
 	def(&c.CommandBurst, 20)
+	def(&c.TopicRate, 1000)
 	def(&c.SessionBytes, 64<<10)
 	def(&c.Authenticating, 256)
 	def(&c.AdaptiveQ, mailbox.AdaptiveLimit)
@@ -146,6 +152,7 @@ func (everybody) Changed() <-chan struct{} { return nil }
 // Gateway serves the client protocol over one hub.
 type Gateway struct {
 	cfg      Config
+	made     time.Time
 	hub      *hub.Hub
 	demand   Demand
 	auth     Authenticator
@@ -154,6 +161,7 @@ type Gateway struct {
 	users    users
 	opens    *edge.Rates // nil: no limit
 	requests *edge.Rates // by user; nil: no limit
+	work     *edge.Rates // by user; nil: no limit
 	slots    *semaphore.Weighted
 	bridges  *bridge.Factory
 	poller   poll.Poller
@@ -181,7 +189,7 @@ func New(cfg Config, h *hub.Hub, demand Demand, log *slog.Logger, reg prometheus
 		return nil, err
 	}
 	g := &Gateway{
-		cfg: cfg, hub: h, demand: demand, auth: cfg.Auth, anybody: open(), log: log, audit: &audit{log: log}, bridges: bridge.NewFactory(h, cfg.Bridge),
+		cfg: cfg, made: time.Now(), hub: h, demand: demand, auth: cfg.Auth, anybody: open(), log: log, audit: &audit{log: log}, bridges: bridge.NewFactory(h, cfg.Bridge),
 		users: users{sockets: map[session.User][]*dialog{}}, slots: semaphore.NewWeighted(int64(cfg.Authenticating)),
 	}
 	sessions := cfg.Sessions
@@ -196,6 +204,11 @@ func New(cfg Config, h *hub.Hub, demand Demand, log *slog.Logger, reg prometheus
 	}
 	if cfg.Requests > 0 {
 		if g.requests, err = edge.NewRates(edge.RatesConfig{PerSecond: cfg.Requests}); err != nil {
+			return nil, fmt.Errorf("gateway: %w", err)
+		}
+	}
+	if cfg.UserWork > 0 {
+		if g.work, err = edge.NewRates(edge.RatesConfig{PerSecond: cfg.UserWork, Burst: 60 * cfg.UserWork}); err != nil {
 			return nil, fmt.Errorf("gateway: %w", err)
 		}
 	}

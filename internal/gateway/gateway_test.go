@@ -34,14 +34,15 @@ func TestMain(m *testing.M) { leak.Main(m) }
 
 // ledger is a Demand that counts and answers at once.
 type ledger struct {
-	mu     sync.Mutex
-	want   map[market.Topic]int
-	replay func(ctx context.Context, topics []market.Topic, after market.Position) ([]market.Event, market.Seq, []market.Topic, error)
+	mu      sync.Mutex
+	want    map[market.Topic]int
+	refusal error // of Acquire
+	replay  func(ctx context.Context, topics []market.Topic, after market.Position) ([]market.Event, market.Seq, []market.Topic, error)
 }
 
-func (l *ledger) Acquire(topics []market.Topic) { l.add(topics, 1) }
-func (l *ledger) Release(topics []market.Topic) { l.add(topics, -1) }
-func (l *ledger) Epoch() market.Epoch           { return 1_700_000_000_000 }
+func (l *ledger) Acquire(_ string, topics []market.Topic) error { return l.add(topics, 1) }
+func (l *ledger) Release(_ string, topics []market.Topic)       { _ = l.add(topics, -1) }
+func (l *ledger) Epoch() market.Epoch                           { return 1_700_000_000_000 }
 
 func (l *ledger) Replay(ctx context.Context, topics []market.Topic, after market.Position) ([]market.Event, market.Seq, []market.Topic, error) {
 	if l.replay == nil {
@@ -50,15 +51,19 @@ func (l *ledger) Replay(ctx context.Context, topics []market.Topic, after market
 	return l.replay(ctx, topics, after)
 }
 
-func (l *ledger) add(topics []market.Topic, n int) {
+func (l *ledger) add(topics []market.Topic, n int) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if n > 0 && l.refusal != nil {
+		return l.refusal
+	}
 	for _, t := range topics {
 		l.want[t] += n
 		if l.want[t] == 0 {
 			delete(l.want, t)
 		}
 	}
+	return nil
 }
 
 func (l *ledger) len() int {

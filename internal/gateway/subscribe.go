@@ -20,6 +20,14 @@ func (d *dialog) subscribe(ctx context.Context, cmd wire.Command) error {
 	if n, limit := d.topics.symbols(cmd.Topics), d.symbolLimit(); n > limit {
 		return refuse(cmd.ID, wire.CodeSymbolLimit, tooManySymbols(n, limit).Error())
 	}
+	fresh := d.topics.missing(cmd.Topics)
+	if err := d.charge(fresh, &cmd); err != nil {
+		return err
+	}
+	if err := d.g.demand.Acquire(d.payer(), fresh); err != nil {
+		return refuse(cmd.ID, wire.CodeSymbolLimit, err.Error())
+	}
+	d.topics.add(fresh)
 	b := d.bridge
 	if d.apply(cmd.Options) {
 		if err := b.SetDelivery(ctx, d.mailbox(), d.interval); err != nil {
@@ -31,11 +39,7 @@ func (d *dialog) subscribe(ctx context.Context, cmd wire.Command) error {
 			return err
 		}
 	}
-	fresh := d.topics.add(cmd.Topics)
 	d.unsaved = d.held != nil
-	// The demand comes after the subscription, so that what upstream answers
-	// finds who waits for it.
-	defer d.g.demand.Acquire(fresh)
 	ack := d.current(cmd)
 	m := b.Member()
 	sub := hub.Subscription{Topics: fresh, Snapshot: cmd.Snapshot && d.format.Native()}
@@ -84,7 +88,7 @@ func (d *dialog) grant(cmd *wire.Command) error {
 func (d *dialog) unsubscribe(ctx context.Context, cmd wire.Command) error {
 	gone := d.topics.remove(cmd.Topics)
 	d.unsaved = d.held != nil
-	defer d.g.demand.Release(gone)
+	defer d.g.demand.Release(d.payer(), gone)
 	ack := d.current(cmd)
 	b := d.bridge
 	return b.Member().Unsubscribe(ctx, gone, func() { b.SendNow(ack) })

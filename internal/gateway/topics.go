@@ -13,23 +13,37 @@ import (
 // pins nothing of the request that named it.
 type topics []unique.Handle[market.Topic]
 
-func byName(a unique.Handle[market.Topic], b market.Topic) int {
-	t := a.Value()
-	return cmp.Or(cmp.Compare(t.Channel, b.Channel), cmp.Compare(t.Symbol, b.Symbol))
+func byName(a unique.Handle[market.Topic], b market.Topic) int { return compare(a.Value(), b) }
+
+func compare(a, b market.Topic) int {
+	return cmp.Or(cmp.Compare(a.Channel, b.Channel), cmp.Compare(a.Symbol, b.Symbol))
 }
 
-// add gives those of list that were not there.
-func (s *topics) add(list []market.Topic) []market.Topic {
+// missing gives those of list that are not there, each once.
+func (s topics) missing(list []market.Topic) []market.Topic {
 	fresh := make([]market.Topic, 0, len(list))
-	*s = slices.Grow(*s, len(list))
 	for _, t := range list {
-		if i, has := slices.BinarySearchFunc(*s, t, byName); !has {
-			h := unique.Make(t)
-			*s = slices.Insert(*s, i, h)
-			fresh = append(fresh, h.Value())
+		if _, has := slices.BinarySearchFunc(s, t, byName); !has {
+			fresh = append(fresh, t)
 		}
 	}
-	return fresh
+	slices.SortFunc(fresh, compare)
+	return slices.Compact(fresh)
+}
+
+// add adds topics that are not there, in order.
+func (s *topics) add(fresh []market.Topic) {
+	all := make(topics, 0, len(*s)+len(fresh))
+	for _, h := range *s {
+		for len(fresh) > 0 && byName(h, fresh[0]) > 0 {
+			all, fresh = append(all, unique.Make(fresh[0])), fresh[1:]
+		}
+		all = append(all, h)
+	}
+	for _, t := range fresh {
+		all = append(all, unique.Make(t))
+	}
+	*s = all
 }
 
 // remove gives those of list that were there.

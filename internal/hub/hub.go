@@ -202,6 +202,9 @@ type Stats struct {
 	Queued    int // members with work that is done in slices
 }
 
+// Topics gives how many topics of a channel a shard knows.
+func (h *Hub) Topics(ch market.Channel) int { return int(h.shards[0].channels[ch].known.Load()) }
+
 // Stats gives the hub's counts.
 func (h *Hub) Stats() Stats {
 	var st Stats
@@ -215,7 +218,11 @@ func (h *Hub) Stats() Stats {
 		st.Fetches += s.stats.fetches.Load()
 		st.Gaps += s.stats.gaps.Load()
 		st.Members += int(s.stats.members.Load())
-		st.Topics = max(st.Topics, int(s.stats.topics.Load()))
+		topics := 0
+		for c := range s.channels {
+			topics += int(s.channels[c].known.Load())
+		}
+		st.Topics = max(st.Topics, topics)
 		st.Inbox = max(st.Inbox, len(s.inbox))
 		st.Queued += int(s.stats.queued.Load())
 	}

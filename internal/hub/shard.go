@@ -34,7 +34,6 @@ type shard struct {
 	window   window
 	feed     *market.Feed
 	channels [market.NumChannels]channel
-	topics   int
 	numbers  uint64 // of topics, ever
 	members  map[*Member]struct{}
 	catching map[*Member]struct{} // members that catch up
@@ -45,7 +44,7 @@ type shard struct {
 	stats    struct {
 		events, delivered, merged atomic.Uint64
 		replayed, fetches, gaps   atomic.Uint64
-		members, topics, queued   atomic.Int64
+		members, queued           atomic.Int64
 	}
 }
 
@@ -53,6 +52,7 @@ type shard struct {
 type channel struct {
 	carried bool // all its topics are live
 	topics  map[market.Symbol]*topic
+	known   atomic.Int64         // how many these are
 	order   []*topic             // the same by number, and some that have gone
 	gone    int                  // so many
 	wild    map[*Member]struct{} // who listens to all symbols
@@ -62,7 +62,8 @@ type channel struct {
 func newShard(h *Hub) *shard {
 	s := &shard{hub: h, inbox: make(chan message, h.cfg.Inbox), members: map[*Member]struct{}{}, catching: map[*Member]struct{}{}, listed: map[*Member]struct{}{}}
 	for i := range s.channels {
-		s.channels[i] = channel{carried: h.cfg.Open, topics: map[market.Symbol]*topic{}, wild: map[*Member]struct{}{}}
+		c := &s.channels[i]
+		c.carried, c.topics, c.wild = h.cfg.Open, map[market.Symbol]*topic{}, map[*Member]struct{}{}
 	}
 	return s
 }

@@ -20,8 +20,7 @@ func (s *shard) topic(name market.Topic) *topic {
 	t := &topic{name: name, number: numberOf(name.Channel) + s.numbers, base: max(s.base, c.base)}
 	c.topics[name.Symbol] = t
 	c.order = append(c.order, t)
-	s.topics++
-	s.stats.topics.Store(int64(s.topics))
+	c.known.Store(int64(len(c.topics)))
 	return t
 }
 
@@ -77,8 +76,7 @@ func (s *shard) collect(t *topic) {
 		c.order = slices.Clip(slices.DeleteFunc(slices.Clone(c.order), func(t *topic) bool { return t.gone }))
 		c.gone = 0
 	}
-	s.topics--
-	s.stats.topics.Store(int64(s.topics))
+	c.known.Store(int64(len(c.topics)))
 }
 
 // each calls f for the topics that a list names, the wildcard spelt out.

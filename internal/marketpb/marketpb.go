@@ -28,6 +28,31 @@ func FromPosition(p *pb.Position) market.Position {
 	return market.Position{Epoch: market.Epoch(p.GetEpoch()), Seq: market.Seq(p.GetSeq())}
 }
 
+// ListedKey is the metadata of a Watch call that asks for the feed's symbols, with the
+// value "1".
+const ListedKey = "lzstock-listed"
+
+// Symbols gives the protobuf form of symbols.
+func Symbols(list []market.Symbol) []string {
+	out := make([]string, len(list))
+	for i, s := range list {
+		out[i] = string(s)
+	}
+	return out
+}
+
+// FromSymbols reads symbols.
+func FromSymbols(list []string) ([]market.Symbol, error) {
+	out := make([]market.Symbol, len(list))
+	for i, s := range list {
+		out[i] = market.Symbol(s)
+		if err := out[i].Validate(); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
 // Topics groups topics by channel, in the channels' order. The symbols keep
 // theirs.
 func Topics(topics []market.Topic) []*pb.Topics {

@@ -20,6 +20,7 @@ const (
 	DefaultWindow          = 32768 // about 10 MB a shard
 	DefaultShards          = 2     // enough for hundreds of gateways
 	DefaultMaxTopics       = 65536
+	DefaultStreamTopics    = 524288 // more than twice what a gateway asks for
 	DefaultQueue           = 65536
 )
 
@@ -57,9 +58,12 @@ type Config struct {
 	// Shards is the number of goroutines that share the streams; 0 means 2, or 1
 	// where there is one processor.
 	Shards int
-	// MaxTopics is the greatest number of topics of one stream or call; 0 means
-	// 65,536.
+	// MaxTopics is the greatest number of topics of one call, or of one StreamPrices
+	// stream; 0 means 65,536.
 	MaxTopics int
+	// StreamTopics is the greatest number of topics of one Watch stream; 0 means
+	// 524,288, which take about 100 MB.
+	StreamTopics int
 	// Queue is how many events may wait for one stream before a Watch stream
 	// conflates and a StreamPrices stream ends; 0 means 65,536.
 	Queue int
@@ -76,9 +80,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.BarsKeep < 0 || c.BarsMost < 0 {
 		return c, fmt.Errorf("monitor: bars of %s and %d minutes: neither may be negative", c.BarsKeep, c.BarsMost)
 	}
-	if c.Window < 0 || c.History < 0 || c.Shards < 0 || c.MaxTopics < 0 || c.Queue < 0 {
-		return c, fmt.Errorf("monitor: window %d, history %d, shards %d, topics %d and queue %d must not be negative",
-			c.Window, c.History, c.Shards, c.MaxTopics, c.Queue)
+	if c.Window < 0 || c.History < 0 || c.Shards < 0 || c.MaxTopics < 0 || c.StreamTopics < 0 || c.Queue < 0 {
+		return c, fmt.Errorf("monitor: window %d, history %d, shards %d, topics %d and %d, and queue %d must not be negative",
+			c.Window, c.History, c.Shards, c.MaxTopics, c.StreamTopics, c.Queue)
 	}
 	set := func(v *int, otherwise int) {
 		if *v == 0 {
@@ -90,6 +94,7 @@ func (c Config) withDefaults() (Config, error) {
 	set(&c.History, DefaultHistory)
 	set(&c.Shards, min(DefaultShards, runtime.GOMAXPROCS(0)))
 	set(&c.MaxTopics, DefaultMaxTopics)
+	set(&c.StreamTopics, DefaultStreamTopics)
 	set(&c.Queue, DefaultQueue)
 	if c.CheckpointEvery == 0 {
 		c.CheckpointEvery = DefaultCheckpointEvery

@@ -44,29 +44,35 @@ func words(name string) (out []string) {
 	return out
 }
 
-func (d *directory) add(symbol market.Symbol) {
+// add notes a symbol, and reports whether it appears for the first time.
+func (d *directory) add(symbol market.Symbol) (first bool) {
 	if _, ok := d.seen[symbol]; ok {
-		return
+		return false
 	}
 	d.seen[symbol] = struct{}{}
 	d.mu.Lock()
 	d.fresh = append(d.fresh, symbol)
 	d.mu.Unlock()
+	return true
+}
+
+// all gives the symbols in order. Nobody may change the list.
+func (d *directory) all() []market.Symbol {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.fresh) > 0 {
+		// A new array: the old one is read without the lock.
+		d.symbols = slices.Concat(d.symbols, d.fresh)
+		slices.Sort(d.symbols)
+		d.fresh = nil
+	}
+	return d.symbols
 }
 
 // page gives up to limit symbols that begin with prefix, or whose name has a word
 // that does, and that come after another one, and whether there are more.
 func (d *directory) page(prefix string, after market.Symbol, limit int) (symbols []string, more bool) {
-	d.mu.Lock()
-	if len(d.fresh) > 0 {
-		// A new array: pages are read from the old one without the lock.
-		d.symbols = slices.Concat(d.symbols, d.fresh)
-		slices.Sort(d.symbols)
-		d.fresh = nil
-	}
-	list := d.symbols
-	d.mu.Unlock()
-
+	list := d.all()
 	prefix = strings.ToLower(strings.TrimSpace(prefix))
 	i, found := slices.BinarySearch(list, after)
 	if found {

@@ -89,8 +89,16 @@ func (e *engine) run(ctx context.Context) error {
 // apply publishes one message and what it derives.
 func (e *engine) apply(ctx context.Context, m *Message) error {
 	events := e.derive(m)
+	var listed []market.Symbol
 	for i := range events {
-		e.symbols.add(events[i].Symbol)
+		if e.symbols.add(events[i].Symbol) {
+			listed = append(listed, events[i].Symbol)
+		}
+	}
+	if len(listed) > 0 {
+		if err := e.hub.List(ctx, listed); err != nil {
+			return err
+		}
 	}
 	to := market.MakeSeq(m.Batch, 0)
 	if len(events) > 0 {

@@ -305,6 +305,8 @@ func kinds(list []*pb.WatchResponse) (out []string) {
 			out = append(out, "feed "+k.Feed.GetState().String())
 		case *pb.WatchResponse_Progress:
 			out = append(out, "progress")
+		case *pb.WatchResponse_Listed:
+			out = append(out, fmt.Sprintf("listed %s", k.Listed.GetSymbols()))
 		}
 	}
 	return out

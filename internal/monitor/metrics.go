@@ -30,6 +30,7 @@ type metrics struct {
 	restored *prometheus.CounterVec
 	records  *prometheus.CounterVec
 	streams  *prometheus.GaugeVec
+	refused  prometheus.Counter
 	calls    *prometheus.CounterVec
 
 	sourceAge, busAge prometheus.Histogram
@@ -67,6 +68,7 @@ func newMetrics(registry prometheus.Registerer, m *Monitor) (*metrics, error) {
 		restored:  prometheus.NewCounterVec(prometheus.CounterOpts(opts("starts_total", "Starts, by what they began from.")), []string{"from"}),
 		records:   prometheus.NewCounterVec(prometheus.CounterOpts(opts("bar_records_total", "Records of bars: saved, failed, given up, or found damaged.")), []string{"outcome"}),
 		streams:   prometheus.NewGaugeVec(prometheus.GaugeOpts(opts("streams", "Open streams.")), []string{"method"}),
+		refused:   prometheus.NewCounter(prometheus.CounterOpts(opts("refused_requests_total", "Requests of Watch streams that were refused."))),
 		calls:     prometheus.NewCounterVec(prometheus.CounterOpts(opts("calls_total", "Finished gRPC calls.")), []string{"method", "code"}),
 		sourceAge: age("source_age_seconds", "Time from an event's time at its source until it was in the hub; of the last event of each batch."),
 		busAge:    age("bus_age_seconds", "Time from when the bus stored a batch until it was in the hub."),
@@ -86,7 +88,7 @@ func newMetrics(registry prometheus.Registerer, m *Monitor) (*metrics, error) {
 	var errs []error
 	for _, c := range []prometheus.Collector{
 		events, x.batches, x.position, x.state, x.sources, x.rereads, x.holes, x.gaps, x.lost, x.late, x.wild, x.back,
-		x.saved, x.size, x.restored, x.records, minutes, x.streams, x.calls, x.sourceAge, x.busAge, merged, inbox, topics,
+		x.saved, x.size, x.restored, x.records, minutes, x.streams, x.refused, x.calls, x.sourceAge, x.busAge, merged, inbox, topics,
 	} {
 		errs = append(errs, registry.Register(c))
 	}

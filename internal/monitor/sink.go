@@ -127,6 +127,8 @@ func (s *sink) Announce(n hub.Notice) {
 	switch {
 	case n.Feed != nil:
 		s.control = append(s.control, &pb.WatchResponse{Kind: &pb.WatchResponse_Feed{Feed: marketpb.Feed(n.Feed)}})
+	case n.Listed != nil:
+		s.control = append(s.control, &pb.WatchResponse{Kind: &pb.WatchResponse_Listed{Listed: &pb.Listed{Symbols: marketpb.Symbols(n.Listed)}}})
 	case n.Gap != nil:
 		s.control = append(s.control, gapMessage(n.Gap))
 		for _, t := range n.Gap.Topics { // where it is "*", no topic has a value before its next event

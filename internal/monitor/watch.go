@@ -3,13 +3,13 @@ package monitor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"slices"
 	"time"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/metadata"
 
 	pb "github.com/lzstock/lzstock/internal/gen/lzstock/v1"
 	"github.com/lzstock/lzstock/internal/hub"
@@ -57,11 +57,14 @@ type watch struct {
 
 // welcome opens the stream: whatever was announced by now comes second.
 func (w *watch) welcome(ctx context.Context) error {
-	return w.member.Subscribe(ctx, hub.Subscription{}, func(at market.Seq) {
-		hello := &pb.WatchResponse{Kind: &pb.WatchResponse_Welcome{Welcome: &pb.Welcome{
-			Position: marketpb.Position(market.Position{Epoch: w.epoch, Seq: at}), Replica: w.cfg.Replica,
-		}}}
-		w.sink.control = slices.Insert(w.sink.control, 0, hello)
+	asked := metadata.ValueFromIncomingContext(ctx, marketpb.ListedKey)
+	lists := len(asked) > 0 && asked[0] == "1"
+	return w.member.Subscribe(ctx, hub.Subscription{Listed: lists}, func(at market.Seq) {
+		hello := &pb.Welcome{Position: marketpb.Position(market.Position{Epoch: w.epoch, Seq: at}), Replica: w.cfg.Replica, Lists: lists}
+		if lists { // after the hub knows that it is to tell: no symbol is left out
+			hello.Symbols = marketpb.Symbols(w.symbols.all())
+		}
+		w.sink.control = slices.Insert(w.sink.control, 0, &pb.WatchResponse{Kind: &pb.WatchResponse_Welcome{Welcome: hello}})
 		w.sink.open = true
 	})
 }
@@ -84,28 +87,36 @@ func (w *watch) receive(ctx context.Context) error {
 	}
 }
 
+// request carries out a request. One that cannot be is refused, which ends nothing
+// that is carried already.
 func (w *watch) request(ctx context.Context, req *pb.WatchRequest) error {
-	drop, err := topicsOf(req.GetDrop())
+	drop, err := marketpb.FromTopics(req.GetDrop())
 	if err != nil {
-		return err
-	}
-	add, err := topicsOf(req.GetAdd())
-	if err != nil {
-		return err
+		return w.refuse(ctx, req, err)
 	}
 	for _, t := range drop {
 		delete(w.carried, t)
-	}
-	for _, t := range add {
-		w.carried[t] = struct{}{}
-	}
-	if len(w.carried) > w.cfg.MaxTopics {
-		return status.Errorf(codes.ResourceExhausted, "%d topics are too many for one stream: at most %d", len(w.carried), w.cfg.MaxTopics)
 	}
 	if len(drop) > 0 {
 		if err := w.member.Unsubscribe(ctx, drop, nil); err != nil {
 			return err
 		}
+	}
+	add, err := marketpb.FromTopics(req.GetAdd())
+	if err != nil {
+		return w.refuse(ctx, req, err)
+	}
+	fresh := 0
+	for _, t := range add {
+		if _, has := w.carried[t]; !has {
+			fresh++
+		}
+	}
+	if n := len(w.carried) + fresh; fresh > 0 && n > w.cfg.StreamTopics {
+		return w.refuse(ctx, req, fmt.Errorf("%d topics are too many for one stream: at most %d", n, w.cfg.StreamTopics))
+	}
+	for _, t := range add {
+		w.carried[t] = struct{}{}
 	}
 	sub := hub.Subscription{Topics: add, Snapshot: true}
 	var gap *market.Gap
@@ -129,6 +140,15 @@ func (w *watch) request(ctx context.Context, req *pb.WatchRequest) error {
 			s.answered, s.final = append(s.answered, add...), true
 		}
 		s.added = append(s.added, request{id: req.GetId(), at: at})
+	})
+}
+
+func (w *watch) refuse(ctx context.Context, req *pb.WatchRequest, why error) error {
+	w.metrics.refused.Inc()
+	return w.member.Do(ctx, func(time.Time) {
+		w.sink.control = append(w.sink.control, &pb.WatchResponse{Kind: &pb.WatchResponse_Refused{
+			Refused: &pb.Refused{Id: req.GetId(), Reason: why.Error()},
+		}})
 	})
 }
 

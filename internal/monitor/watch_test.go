@@ -1,6 +1,7 @@
 package monitor_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"sync"
@@ -9,11 +10,11 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/lzstock/lzstock/internal/bus"
 	pb "github.com/lzstock/lzstock/internal/gen/lzstock/v1"
+	"github.com/lzstock/lzstock/internal/marketpb"
 	"github.com/lzstock/lzstock/internal/memnet"
 	"github.com/lzstock/lzstock/internal/monitor"
 	"github.com/lzstock/lzstock/market"
@@ -225,22 +226,28 @@ func TestManySnapshots(t *testing.T) {
 
 func TestWatchRefuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := begin(t, memory(), monitor.Config{MaxTopics: 3}).live()
+		f := begin(t, memory(), monitor.Config{StreamTopics: 3}).live()
+		publish(t, f.bus, trade("A", 0, 1))
 		for _, c := range []struct {
 			name string
 			req  *pb.WatchRequest
-			code codes.Code
 			text string
 		}{
-			{"channel", &pb.WatchRequest{Add: topics(0, "A")}, codes.InvalidArgument, "CHANNEL_UNSPECIFIED"},
-			{"channel of a drop", &pb.WatchRequest{Drop: topics(9, "A")}, codes.InvalidArgument, "channel 9"},
-			{"symbol", &pb.WatchRequest{Add: topics(market.Trades, "A B")}, codes.InvalidArgument, `"A B"`},
-			{"too many", &pb.WatchRequest{Add: topics(market.Trades, "A", "B", "C", "D")}, codes.ResourceExhausted, "at most 3"},
+			{"channel", &pb.WatchRequest{Id: 2, Add: topics(0, "A")}, "CHANNEL_UNSPECIFIED"},
+			{"channel of a drop", &pb.WatchRequest{Id: 2, Drop: topics(9, "A")}, "channel 9"},
+			{"symbol", &pb.WatchRequest{Id: 2, Add: topics(market.Trades, "A B")}, `"A B"`},
+			{"too many", &pb.WatchRequest{Id: 2, Add: topics(market.Trades, "B", "C", "D")}, "at most 3"},
 		} {
-			w := f.watch(c.req)
-			err := w.ended()
-			if status.Code(err) != c.code || !strings.Contains(err.Error(), c.text) {
-				t.Errorf("%s: %v", c.name, err)
+			w := f.watch(&pb.WatchRequest{Id: 1, Add: topics(market.Trades, "A")})
+			w.take()
+			w.send(c.req)
+			got := w.take()
+			if len(got) != 1 || got[0].GetRefused().GetId() != 2 || !strings.Contains(got[0].GetRefused().GetReason(), c.text) {
+				t.Errorf("%s: %v", c.name, got)
+			}
+			publish(t, f.bus, trade("A", 1, 2)) // what is carried already goes on
+			if n := len(batched(w.take())); n != 1 {
+				t.Errorf("%s: %d events after it, want one", c.name, n)
 			}
 			w.close()
 		}
@@ -331,6 +338,43 @@ func TestLongReplay(t *testing.T) {
 		})
 		if diff := cmp.Diff([]string{"welcome", "feed STATE_LIVE", "batch 1024", "batch 476", "added 1"}, kinds(w.take())); diff != "" {
 			t.Error(diff)
+		}
+	})
+}
+
+func TestWatchLists(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := begin(t, memory(), monitor.Config{}).live()
+		publish(t, f.bus, trade("B", 0, 1), trade("A", 0, 1))
+		plain := f.live().watch()
+		plain.take()
+		ctx, cancel := context.WithCancel(metadata.AppendToOutgoingContext(t.Context(), marketpb.ListedKey, "1"))
+		defer cancel()
+		stream, err := f.client.Watch(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := &watch{t: t, stream: stream, cancel: cancel}
+		defer w.close()
+		w.wg.Go(w.read)
+		if hello := w.take()[0].GetWelcome(); !hello.GetLists() || fmt.Sprint(hello.GetSymbols()) != "[A B]" {
+			t.Errorf("welcome %v", hello)
+		}
+		publish(t, f.bus, trade("A", 1, 2), trade("C", 1, 1), quote("D", 1, 1), trade("C", 2, 2))
+		got := w.take()
+		if diff := cmp.Diff([]string{"listed [C D]", "batch 3"}, kinds(got)); diff != "" {
+			t.Errorf("when symbols appear:\n%s", diff)
+		}
+		for _, c := range market.Channels() {
+			w.send(&pb.WatchRequest{Drop: topics(c, "D")})
+		}
+		w.take()
+		publish(t, f.bus, trade("C", 3, 3), quote("D", 2, 2), halt("C", 3, "H"))
+		if got := batched(w.take()); len(got) != 2 || got[0].GetSymbol() != "C" || got[1].GetSymbol() != "C" {
+			t.Errorf("after D was dropped: %v", got)
+		}
+		if got := kinds(plain.take()); len(got) != 0 {
+			t.Errorf("who did not ask got %s", got)
 		}
 	})
 }

@@ -56,6 +56,7 @@ type Client struct {
 	at        market.Position // all up to here was passed on
 	session   *session        // nil while there is none
 	topics    map[market.Topic]*topic
+	complete  bool                           // what is known of symbols is all that there were at at
 	wild      [market.NumChannels]bool       // the channel's "*" is carried
 	wildFrom  [market.NumChannels]market.Seq // topics that "*" carries and that are not in places had nothing by then
 	places    map[market.Topic]*place        // of what is carried, "*" spelt out
@@ -87,7 +88,7 @@ func New(cfg Config, sink Sink, logger *slog.Logger, registry prometheus.Registe
 		return nil, errors.New("upstream: a sink is needed")
 	}
 	c := &Client{
-		cfg: cfg, sink: sink, logger: logger, interest: newInterest(), in: make(chan happening, 64),
+		cfg: cfg, sink: sink, logger: logger, interest: newInterest(cfg.Limits), in: make(chan happening, 64),
 		replays: make(chan struct{}, replaysAtOnce), calls: make(chan struct{}, callsAtOnce),
 		topics: map[market.Topic]*topic{}, places: map[market.Topic]*place{}, holes: map[market.Topic]*place{},
 		failing: map[string]string{},
@@ -104,13 +105,16 @@ func New(cfg Config, sink Sink, logger *slog.Logger, registry prometheus.Registe
 	return c, nil
 }
 
-// Acquire counts one more who wants each of the topics, which may hold "*" and
-// must be valid. Release must follow for each. For any goroutine.
-func (c *Client) Acquire(topics []market.Topic) { c.interest.acquire(topics) }
+// Acquire counts one more of a user's who wants each of the topics, which may hold "*"
+// and must be valid. Release must follow for each. Where they would be too many none
+// counts, and the error tells the user what is. For any goroutine.
+func (c *Client) Acquire(user string, topics []market.Topic) error {
+	return c.interest.acquire(user, topics)
+}
 
 // Release takes an Acquire back. For any goroutine.
-func (c *Client) Release(topics []market.Topic) {
-	if foreign := c.interest.release(topics); foreign > 0 {
+func (c *Client) Release(user string, topics []market.Topic) {
+	if foreign := c.interest.release(user, topics); foreign > 0 {
 		c.metrics.foreign.Add(float64(foreign))
 	}
 }
@@ -203,6 +207,8 @@ func (c *Client) supervise(ctx context.Context) error {
 			c.giveUp(s, errSilent)
 		}
 	}
+	_, waiting := c.interest.counts()
+	c.metrics.waiting.Set(float64(waiting))
 	c.want() // before anything of it expires
 	gone := c.interest.expire(now.Add(-c.cfg.Linger), now, c.unanswered)
 	if len(gone) == 0 {

@@ -22,7 +22,7 @@ import (
 // carrying gives a stream that carries AAPL, at 256.
 func carrying(w *world) *watch {
 	w.t.Helper()
-	w.client.Acquire([]market.Topic{aapl})
+	w.client.Acquire("u", []market.Topic{aapl})
 	_, s := w.any()
 	w.hello(s, 256)
 	id := w.expectRequest(s, "add [trades:AAPL] drop []")
@@ -54,27 +54,27 @@ func TestEventsInOrder(t *testing.T) {
 func TestInterestIsCountedAndLingers(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
 		s := carrying(w)
-		w.client.Acquire([]market.Topic{aapl, msft})
+		w.client.Acquire("u", []market.Topic{aapl, msft})
 		id := w.expectRequest(s, "add [trades:MSFT] drop []")
 		s.snapshots([]market.Topic{msft})
 		s.added(id)
 		w.expect("replace [trades:MSFT] with []")
 
-		w.client.Release([]market.Topic{aapl})
+		w.client.Release("u", []market.Topic{aapl})
 		time.Sleep(10 * time.Second)
 		w.noRequest(s) // one is left
 
-		w.client.Release([]market.Topic{aapl})
+		w.client.Release("u", []market.Topic{aapl})
 		time.Sleep(4900 * time.Millisecond)
-		w.client.Acquire([]market.Topic{aapl})
+		w.client.Acquire("u", []market.Topic{aapl})
 		time.Sleep(time.Minute)
 		w.noRequest(s) // wanted again in time, which costs nothing
 		w.expect()
 
-		w.client.Release([]market.Topic{aapl})
+		w.client.Release("u", []market.Topic{aapl})
 		time.Sleep(3 * time.Second)
-		w.client.Acquire([]market.Topic{aapl})
-		w.client.Release([]market.Topic{aapl, msft})
+		w.client.Acquire("u", []market.Topic{aapl})
+		w.client.Release("u", []market.Topic{aapl, msft})
 		time.Sleep(4 * time.Second)
 		w.noRequest(s) // the linger began anew
 		time.Sleep(1200 * time.Millisecond)
@@ -83,7 +83,7 @@ func TestInterestIsCountedAndLingers(t *testing.T) {
 
 		s.batch(trade(512, "AAPL")) // was under way
 		w.expect()
-		w.client.Acquire([]market.Topic{aapl})
+		w.client.Acquire("u", []market.Topic{aapl})
 		w.expectRequest(s, "add [trades:AAPL] drop []")
 		s.batch(trade(768, "AAPL")) // still of the time before
 		w.expect()
@@ -103,7 +103,7 @@ func TestRequestsAreGathered(t *testing.T) {
 		s.batch(trade(512, "AAPL"))
 		settle()
 		for i := range 1000 { // while the client is busy
-			w.client.Acquire([]market.Topic{{Channel: market.Quotes, Symbol: market.Symbol(fmt.Sprintf("S%d", i))}})
+			w.client.Acquire("u", []market.Topic{{Channel: market.Quotes, Symbol: market.Symbol(fmt.Sprintf("S%d", i))}})
 		}
 		w.noRequest(s)
 		close(block)
@@ -120,9 +120,9 @@ func TestRequestsAreGathered(t *testing.T) {
 func TestUnansweredTopicsAreNotDropped(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
 		s := carrying(w)
-		w.client.Acquire([]market.Topic{msft})
+		w.client.Acquire("u", []market.Topic{msft})
 		w.expectRequest(s, "add [trades:MSFT] drop []")
-		w.client.Release([]market.Topic{msft})
+		w.client.Release("u", []market.Topic{msft})
 		time.Sleep(7 * time.Second)
 		w.noRequest(s) // its answer would come after the drop, and be mistaken for that of a later add
 		s.snapshots([]market.Topic{msft})
@@ -134,7 +134,7 @@ func TestUnansweredTopicsAreNotDropped(t *testing.T) {
 
 func TestWildcard(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
-		w.client.Acquire([]market.Topic{star})
+		w.client.Acquire("u", []market.Topic{star})
 		s := w.open(256)
 		id := w.expectRequest(s, "add [trades:*] drop []")
 		settle()
@@ -148,7 +148,7 @@ func TestWildcard(t *testing.T) {
 		s.snapshots([]market.Topic{msft}, trade(768, "MSFT"))
 		s.batch(trade(1024, "MSFT"))
 		w.expect("gap expired 1000-512 to 1000-768 on [trades:MSFT]", "replace [] with [MSFT@768]", "publish [MSFT@1024]")
-		w.client.Release([]market.Topic{star})
+		w.client.Release("u", []market.Topic{star})
 		time.Sleep(6 * time.Second)
 		w.expectRequest(s, "add [] drop [trades:*]")
 		s.batch(trade(1280, "MSFT"))
@@ -161,10 +161,10 @@ func TestReconnectResumes(t *testing.T) {
 		s := carrying(w)
 		s.batch(trade(512, "AAPL"))
 		w.expect("publish [AAPL@512]")
-		w.client.Acquire([]market.Topic{msft})
+		w.client.Acquire("u", []market.Topic{msft})
 		w.expectRequest(s, "add [trades:MSFT] drop []") // and never answered
 		s.end <- status.Error(codes.Unavailable, "stopping")
-		w.client.Acquire([]market.Topic{nvda})
+		w.client.Acquire("u", []market.Topic{nvda})
 		w.any()
 		time.Sleep(500 * time.Millisecond)
 		w.expect() // what was told is not old yet
@@ -441,7 +441,7 @@ func TestSlowSinkIsNoSilence(t *testing.T) {
 		w.sink.mu.Lock()
 		w.sink.block = block
 		w.sink.mu.Unlock()
-		w.client.Release([]market.Topic{aapl})
+		w.client.Release("u", []market.Topic{aapl})
 		time.Sleep(9 * time.Second) // the last four in Forget, while progress goes on coming
 		close(block)
 		w.expect("forget [trades:AAPL]")
@@ -476,9 +476,9 @@ func TestManyWhoWant(t *testing.T) {
 						{Channel: market.Quotes, Symbol: market.Symbol(fmt.Sprintf("S%d", random.IntN(100)))},
 						{Channel: market.Trades, Symbol: market.Symbol(fmt.Sprintf("S%d", random.IntN(100)))},
 					}
-					w.client.Acquire(list)
+					w.client.Acquire("u", list)
 					time.Sleep(time.Duration(random.IntN(1000)) * time.Millisecond)
-					w.client.Release(list)
+					w.client.Release("u", list)
 				}
 			})
 		}

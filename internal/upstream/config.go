@@ -27,6 +27,9 @@ type Config struct {
 	// TLS secures the connection; nil means that it is not secured.
 	TLS *TLS
 
+	// Limits bound what users may ask for.
+	Limits Limits
+
 	Linger     time.Duration // from a topic's last release to its drop; 5 s by default
 	Silence    time.Duration // without a message, after which the feed is stale; 750 ms by default
 	Switch     time.Duration // without a message, after which another monitor is tried; 1 s by default
@@ -54,6 +57,10 @@ type TLS struct {
 }
 
 func (c Config) withDefaults() (Config, error) {
+	var err error
+	if c.Limits, err = c.Limits.withDefaults(); err != nil {
+		return c, err
+	}
 	if len(c.Monitors) == 0 {
 		return c, errors.New("upstream: no monitor is given: want at least one host:port")
 	}

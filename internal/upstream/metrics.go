@@ -11,8 +11,9 @@ import (
 )
 
 type metrics struct {
-	connected, topics                  prometheus.Gauge
+	connected, topics, waiting         prometheus.Gauge
 	events, ignored, requests, foreign prometheus.Counter
+	refused                            prometheus.Counter
 	reconnects, failovers, holes       *prometheus.CounterVec
 	monitor                            *prometheus.GaugeVec
 	interruption, age                  prometheus.Histogram
@@ -28,6 +29,8 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		connected:  gauge("connected", "1 while the Watch stream is sound and everything has been resumed."),
 		topics:     gauge("topics", "Topics that the stream carries or is asked to."),
+		waiting:    gauge("waiting_topics", "Topics whose symbol the feed has never had: nobody is asked for them."),
+		refused:    prometheus.NewCounter(counter("refused_requests_total", "WatchRequests that the monitor refused.")),
 		events:     prometheus.NewCounter(counter("events_total", "Live events passed on.")),
 		ignored:    prometheus.NewCounter(counter("ignored_events_total", "Events that came twice, or of topics that were dropped.")),
 		requests:   prometheus.NewCounter(counter("requests_total", "WatchRequests sent.")),
@@ -57,7 +60,7 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 	}
 	var failed error
 	for _, c := range []prometheus.Collector{
-		m.connected, m.topics, m.events, m.ignored, m.requests, m.foreign, m.reconnects, m.failovers, m.holes, m.monitor, m.interruption, m.age,
+		m.connected, m.topics, m.waiting, m.refused, m.events, m.ignored, m.requests, m.foreign, m.reconnects, m.failovers, m.holes, m.monitor, m.interruption, m.age,
 	} {
 		failed = errors.Join(failed, registry.Register(c))
 	}

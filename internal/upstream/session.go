@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	pb "github.com/lzstock/lzstock/internal/gen/lzstock/v1"
@@ -49,19 +50,20 @@ type session struct {
 	// Owned by the upstream goroutine.
 	heard    time.Time // when the last message was handled
 	welcomed bool
-	asked    bool                // for all that is wanted
-	begun    time.Time           // when it was welcomed
-	ahead    market.Seq          // how far some topics have come while initial is not answered
-	feed     market.Feed         // the monitor's word; State 0 before it came
-	queue    []*pb.WatchRequest  // to be sent first
-	initial  map[uint64]struct{} // requests to be answered before the session is synced
+	asked    bool                      // for all that is wanted
+	begun    time.Time                 // when it was welcomed
+	ahead    market.Seq                // how far some topics have come while initial is not answered
+	feed     market.Feed               // the monitor's word; State 0 before it came
+	queue    []*pb.WatchRequest        // to be sent first
+	initial  map[uint64]struct{}       // requests to be answered before the session is synced
+	adds     map[uint64][]market.Topic // what requests that are not answered add
 	ended    bool
 }
 
 func newSession(m target, id uint64) *session {
 	return &session{
 		id: id, monitor: m.addr, target: m, started: time.Now(),
-		out: make(chan *pb.WatchRequest, 1), initial: map[uint64]struct{}{},
+		out: make(chan *pb.WatchRequest, 1), initial: map[uint64]struct{}{}, adds: map[uint64][]market.Topic{},
 	}
 }
 
@@ -81,6 +83,7 @@ type message struct {
 	read   bool // by the codec: a batch, and events are its
 	events []market.Event
 	topics []market.Topic
+	listed []market.Symbol
 }
 
 func (c *Client) tell(ctx context.Context, h happening) bool {
@@ -126,7 +129,7 @@ func (n *connector) exchange(ctx context.Context, s *session, monitor pb.MarketM
 	var others sync.WaitGroup
 	defer others.Wait()
 	defer cancel()
-	stream, err := monitor.Watch(ctx, reading())
+	stream, err := monitor.Watch(metadata.AppendToOutgoingContext(ctx, marketpb.ListedKey, "1"), reading())
 	if err != nil {
 		return err
 	}
@@ -176,7 +179,11 @@ func (m *message) decode() error {
 	case *pb.WatchResponse_Welcome:
 		if k.Welcome.GetPosition().GetEpoch() == 0 {
 			err = errors.New("a welcome without an epoch")
+		} else {
+			m.listed, err = marketpb.FromSymbols(k.Welcome.GetSymbols())
 		}
+	case *pb.WatchResponse_Listed:
+		m.listed, err = marketpb.FromSymbols(k.Listed.GetSymbols())
 	case *pb.WatchResponse_Snapshots:
 		if m.events, err = marketpb.FromEvents(k.Snapshots.GetEvents()); err == nil {
 			m.topics, err = marketpb.FromTopics(k.Snapshots.GetTopics())
@@ -192,7 +199,7 @@ func (m *message) decode() error {
 		}
 	case *pb.WatchResponse_Feed:
 		err = marketpb.CheckFeed(k.Feed)
-	case *pb.WatchResponse_Added, *pb.WatchResponse_Progress:
+	case *pb.WatchResponse_Added, *pb.WatchResponse_Progress, *pb.WatchResponse_Refused:
 	default:
 		err = errors.New("a message of no kind that is known")
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	pb "github.com/lzstock/lzstock/internal/gen/lzstock/v1"
@@ -85,12 +86,17 @@ func (c *Client) receive(ctx context.Context, s *session, m *message) error {
 	}
 	switch k := m.GetKind().(type) {
 	case *pb.WatchResponse_Welcome:
-		return c.welcome(ctx, s, k.Welcome)
+		return c.welcome(ctx, s, k.Welcome, m.listed)
 	case *pb.WatchResponse_Snapshots:
 		return c.snapshots(ctx, s, m)
 	case *pb.WatchResponse_Batch:
 		return c.batch(ctx, s, m.events)
+	case *pb.WatchResponse_Listed:
+		return c.listed(ctx, s, m.listed)
+	case *pb.WatchResponse_Refused:
+		return c.refused(ctx, s, k.Refused)
 	case *pb.WatchResponse_Added:
+		delete(s.adds, k.Added.GetId())
 		if delete(s.initial, k.Added.GetId()); len(s.initial) == 0 {
 			c.advance(s.ahead)
 		}
@@ -106,9 +112,12 @@ func (c *Client) receive(ctx context.Context, s *session, m *message) error {
 	return nil
 }
 
-func (c *Client) welcome(ctx context.Context, s *session, w *pb.Welcome) error {
+func (c *Client) welcome(ctx context.Context, s *session, w *pb.Welcome, symbols []market.Symbol) error {
 	s.welcomed, s.begun = true, time.Now()
 	start := marketpb.FromPosition(w.GetPosition())
+	if err := c.learn(ctx, s, w.GetLists(), symbols, start.Epoch); err != nil {
+		return err
+	}
 	c.troubled(nil)
 	c.logger.LogAttrs(ctx, slog.LevelInfo, "watching", slog.String("monitor", s.monitor),
 		slog.String("replica", w.GetReplica()), slog.String("position", start.String()))
@@ -186,18 +195,29 @@ func (c *Client) begin(ctx context.Context, s *session, start market.Position) e
 	default:
 		c.move(start)
 	}
+	for _, t := range c.drops { // symbols that appeared meanwhile
+		if c.topics[t] == nil {
+			drops = append(drops, t)
+		}
+	}
 	s.asked, c.adds, c.drops = true, nil, drops
 	// One request for what goes on and one for what begins, because since is for all
 	// topics of one.
 	requests = append(requests,
 		&pb.WatchRequest{Add: marketpb.Topics(resume), Since: marketpb.Position(since)},
 		&pb.WatchRequest{Add: marketpb.Topics(fresh)})
-	for _, r := range requests {
+	for i, r := range requests {
 		if len(r.GetAdd()) > 0 {
 			c.requestID++
 			r.Id = c.requestID
 			s.initial[r.GetId()] = struct{}{}
 			s.queue = append(s.queue, r)
+			switch i {
+			case len(requests) - 2:
+				s.adds[r.GetId()] = resume
+			case len(requests) - 1:
+				s.adds[r.GetId()] = fresh
+			}
 		}
 	}
 	c.sync(ctx, s)
@@ -291,6 +311,9 @@ func (c *Client) change() *pb.WatchRequest {
 		return nil
 	}
 	c.requestID++
+	if len(adds) > 0 {
+		c.session.adds[c.requestID] = slices.Clone(adds)
+	}
 	return &pb.WatchRequest{Id: c.requestID, Add: marketpb.Topics(adds), Drop: marketpb.Topics(drops)}
 }
 

@@ -139,7 +139,7 @@ func (x Gap_Reason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Gap_Reason.Descriptor instead.
 func (Gap_Reason) EnumDescriptor() ([]byte, []int) {
-	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{6, 0}
+	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{8, 0}
 }
 
 // The possible states.
@@ -197,7 +197,7 @@ func (x FeedState_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use FeedState_State.Descriptor instead.
 func (FeedState_State) EnumDescriptor() ([]byte, []int) {
-	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{7, 0}
+	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{9, 0}
 }
 
 // Why the feed is not live, or why nothing comes from a source that is well. More
@@ -271,7 +271,7 @@ func (x FeedState_Reason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use FeedState_Reason.Descriptor instead.
 func (FeedState_Reason) EnumDescriptor() ([]byte, []int) {
-	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{7, 1}
+	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{9, 1}
 }
 
 // Topics names one channel of several symbols.
@@ -420,6 +420,8 @@ type WatchResponse struct {
 	//	*WatchResponse_Gap
 	//	*WatchResponse_Feed
 	//	*WatchResponse_Progress
+	//	*WatchResponse_Listed
+	//	*WatchResponse_Refused
 	Kind          isWatchResponse_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -525,6 +527,24 @@ func (x *WatchResponse) GetProgress() *Progress {
 	return nil
 }
 
+func (x *WatchResponse) GetListed() *Listed {
+	if x != nil {
+		if x, ok := x.Kind.(*WatchResponse_Listed); ok {
+			return x.Listed
+		}
+	}
+	return nil
+}
+
+func (x *WatchResponse) GetRefused() *Refused {
+	if x != nil {
+		if x, ok := x.Kind.(*WatchResponse_Refused); ok {
+			return x.Refused
+		}
+	}
+	return nil
+}
+
 type isWatchResponse_Kind interface {
 	isWatchResponse_Kind()
 }
@@ -565,6 +585,16 @@ type WatchResponse_Progress struct {
 	Progress *Progress `protobuf:"bytes,7,opt,name=progress,proto3,oneof"`
 }
 
+type WatchResponse_Listed struct {
+	// Symbols appear for the first time; only for callers that asked for it.
+	Listed *Listed `protobuf:"bytes,8,opt,name=listed,proto3,oneof"`
+}
+
+type WatchResponse_Refused struct {
+	// A request was not carried out.
+	Refused *Refused `protobuf:"bytes,9,opt,name=refused,proto3,oneof"`
+}
+
 func (*WatchResponse_Welcome) isWatchResponse_Kind() {}
 
 func (*WatchResponse_Snapshots) isWatchResponse_Kind() {}
@@ -579,13 +609,21 @@ func (*WatchResponse_Feed) isWatchResponse_Kind() {}
 
 func (*WatchResponse_Progress) isWatchResponse_Kind() {}
 
+func (*WatchResponse_Listed) isWatchResponse_Kind() {}
+
+func (*WatchResponse_Refused) isWatchResponse_Kind() {}
+
 // Welcome opens a Watch stream.
 type Welcome struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The feed's current position when the stream began.
 	Position *Position `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
 	// A name of the replica, for logs.
-	Replica       string `protobuf:"bytes,2,opt,name=replica,proto3" json:"replica,omitempty"`
+	Replica string `protobuf:"bytes,2,opt,name=replica,proto3" json:"replica,omitempty"`
+	// Whether Listed follows for each symbol that is not in symbols.
+	Lists bool `protobuf:"varint,3,opt,name=lists,proto3" json:"lists,omitempty"`
+	// Where it does: the symbols that the feed has had.
+	Symbols       []string `protobuf:"bytes,4,rep,name=symbols,proto3" json:"symbols,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -634,6 +672,123 @@ func (x *Welcome) GetReplica() string {
 	return ""
 }
 
+func (x *Welcome) GetLists() bool {
+	if x != nil {
+		return x.Lists
+	}
+	return false
+}
+
+func (x *Welcome) GetSymbols() []string {
+	if x != nil {
+		return x.Symbols
+	}
+	return nil
+}
+
+// Listed names symbols that the feed has not had before. It comes before their
+// first events, and the stream carries all topics of theirs from here on: callers
+// drop what they do not want.
+type Listed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The symbols.
+	Symbols       []string `protobuf:"bytes,1,rep,name=symbols,proto3" json:"symbols,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Listed) Reset() {
+	*x = Listed{}
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Listed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Listed) ProtoMessage() {}
+
+func (x *Listed) ProtoReflect() protoreflect.Message {
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Listed.ProtoReflect.Descriptor instead.
+func (*Listed) Descriptor() ([]byte, []int) {
+	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Listed) GetSymbols() []string {
+	if x != nil {
+		return x.Symbols
+	}
+	return nil
+}
+
+// Refused says that nothing of a request has taken effect but its drops.
+type Refused struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The id of the request.
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// What was wrong, and what would be right.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Refused) Reset() {
+	*x = Refused{}
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Refused) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Refused) ProtoMessage() {}
+
+func (x *Refused) ProtoReflect() protoreflect.Message {
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Refused.ProtoReflect.Descriptor instead.
+func (*Refused) Descriptor() ([]byte, []int) {
+	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Refused) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Refused) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // Snapshots holds current values of topics that an add asked for.
 type Snapshots struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -647,7 +802,7 @@ type Snapshots struct {
 
 func (x *Snapshots) Reset() {
 	*x = Snapshots{}
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[4]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -659,7 +814,7 @@ func (x *Snapshots) String() string {
 func (*Snapshots) ProtoMessage() {}
 
 func (x *Snapshots) ProtoReflect() protoreflect.Message {
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[4]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -672,7 +827,7 @@ func (x *Snapshots) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Snapshots.ProtoReflect.Descriptor instead.
 func (*Snapshots) Descriptor() ([]byte, []int) {
-	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{4}
+	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Snapshots) GetTopics() []*Topics {
@@ -701,7 +856,7 @@ type Added struct {
 
 func (x *Added) Reset() {
 	*x = Added{}
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[5]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -713,7 +868,7 @@ func (x *Added) String() string {
 func (*Added) ProtoMessage() {}
 
 func (x *Added) ProtoReflect() protoreflect.Message {
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[5]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -726,7 +881,7 @@ func (x *Added) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Added.ProtoReflect.Descriptor instead.
 func (*Added) Descriptor() ([]byte, []int) {
-	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{5}
+	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Added) GetId() uint64 {
@@ -754,7 +909,7 @@ type Gap struct {
 
 func (x *Gap) Reset() {
 	*x = Gap{}
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[6]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -766,7 +921,7 @@ func (x *Gap) String() string {
 func (*Gap) ProtoMessage() {}
 
 func (x *Gap) ProtoReflect() protoreflect.Message {
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[6]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -779,7 +934,7 @@ func (x *Gap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gap.ProtoReflect.Descriptor instead.
 func (*Gap) Descriptor() ([]byte, []int) {
-	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{6}
+	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Gap) GetReason() Gap_Reason {
@@ -827,7 +982,7 @@ type FeedState struct {
 
 func (x *FeedState) Reset() {
 	*x = FeedState{}
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[7]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -839,7 +994,7 @@ func (x *FeedState) String() string {
 func (*FeedState) ProtoMessage() {}
 
 func (x *FeedState) ProtoReflect() protoreflect.Message {
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[7]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -852,7 +1007,7 @@ func (x *FeedState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FeedState.ProtoReflect.Descriptor instead.
 func (*FeedState) Descriptor() ([]byte, []int) {
-	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{7}
+	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *FeedState) GetState() FeedState_State {
@@ -895,7 +1050,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[8]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -907,7 +1062,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[8]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -920,7 +1075,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{8}
+	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Progress) GetPosition() *Position {
@@ -946,7 +1101,7 @@ type StreamPricesRequest struct {
 
 func (x *StreamPricesRequest) Reset() {
 	*x = StreamPricesRequest{}
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[9]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -958,7 +1113,7 @@ func (x *StreamPricesRequest) String() string {
 func (*StreamPricesRequest) ProtoMessage() {}
 
 func (x *StreamPricesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[9]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -971,7 +1126,7 @@ func (x *StreamPricesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamPricesRequest.ProtoReflect.Descriptor instead.
 func (*StreamPricesRequest) Descriptor() ([]byte, []int) {
-	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{9}
+	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *StreamPricesRequest) GetTopics() []*Topics {
@@ -1010,7 +1165,7 @@ type StreamPricesResponse struct {
 
 func (x *StreamPricesResponse) Reset() {
 	*x = StreamPricesResponse{}
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[10]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1022,7 +1177,7 @@ func (x *StreamPricesResponse) String() string {
 func (*StreamPricesResponse) ProtoMessage() {}
 
 func (x *StreamPricesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[10]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1035,7 +1190,7 @@ func (x *StreamPricesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamPricesResponse.ProtoReflect.Descriptor instead.
 func (*StreamPricesResponse) Descriptor() ([]byte, []int) {
-	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{10}
+	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *StreamPricesResponse) GetEpoch() uint64 {
@@ -1072,7 +1227,7 @@ type GetSnapshotsRequest struct {
 
 func (x *GetSnapshotsRequest) Reset() {
 	*x = GetSnapshotsRequest{}
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[11]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1084,7 +1239,7 @@ func (x *GetSnapshotsRequest) String() string {
 func (*GetSnapshotsRequest) ProtoMessage() {}
 
 func (x *GetSnapshotsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[11]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1097,7 +1252,7 @@ func (x *GetSnapshotsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSnapshotsRequest.ProtoReflect.Descriptor instead.
 func (*GetSnapshotsRequest) Descriptor() ([]byte, []int) {
-	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{11}
+	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetSnapshotsRequest) GetTopics() []*Topics {
@@ -1130,7 +1285,7 @@ type GetSnapshotsResponse struct {
 
 func (x *GetSnapshotsResponse) Reset() {
 	*x = GetSnapshotsResponse{}
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[12]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1142,7 +1297,7 @@ func (x *GetSnapshotsResponse) String() string {
 func (*GetSnapshotsResponse) ProtoMessage() {}
 
 func (x *GetSnapshotsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[12]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1155,7 +1310,7 @@ func (x *GetSnapshotsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSnapshotsResponse.ProtoReflect.Descriptor instead.
 func (*GetSnapshotsResponse) Descriptor() ([]byte, []int) {
-	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{12}
+	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetSnapshotsResponse) GetPosition() *Position {
@@ -1208,7 +1363,7 @@ type GetBarsRequest struct {
 
 func (x *GetBarsRequest) Reset() {
 	*x = GetBarsRequest{}
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[13]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1220,7 +1375,7 @@ func (x *GetBarsRequest) String() string {
 func (*GetBarsRequest) ProtoMessage() {}
 
 func (x *GetBarsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[13]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1233,7 +1388,7 @@ func (x *GetBarsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetBarsRequest.ProtoReflect.Descriptor instead.
 func (*GetBarsRequest) Descriptor() ([]byte, []int) {
-	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{13}
+	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetBarsRequest) GetSymbols() []string {
@@ -1305,7 +1460,7 @@ type GetBarsResponse struct {
 
 func (x *GetBarsResponse) Reset() {
 	*x = GetBarsResponse{}
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[14]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1317,7 +1472,7 @@ func (x *GetBarsResponse) String() string {
 func (*GetBarsResponse) ProtoMessage() {}
 
 func (x *GetBarsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[14]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1330,7 +1485,7 @@ func (x *GetBarsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetBarsResponse.ProtoReflect.Descriptor instead.
 func (*GetBarsResponse) Descriptor() ([]byte, []int) {
-	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{14}
+	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetBarsResponse) GetSymbols() []*SymbolBars {
@@ -1360,7 +1515,7 @@ type SymbolBars struct {
 
 func (x *SymbolBars) Reset() {
 	*x = SymbolBars{}
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[15]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1372,7 +1527,7 @@ func (x *SymbolBars) String() string {
 func (*SymbolBars) ProtoMessage() {}
 
 func (x *SymbolBars) ProtoReflect() protoreflect.Message {
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[15]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1385,7 +1540,7 @@ func (x *SymbolBars) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SymbolBars.ProtoReflect.Descriptor instead.
 func (*SymbolBars) Descriptor() ([]byte, []int) {
-	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{15}
+	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SymbolBars) GetSymbol() string {
@@ -1418,7 +1573,7 @@ type ReplayRequest struct {
 
 func (x *ReplayRequest) Reset() {
 	*x = ReplayRequest{}
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[16]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1430,7 +1585,7 @@ func (x *ReplayRequest) String() string {
 func (*ReplayRequest) ProtoMessage() {}
 
 func (x *ReplayRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[16]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1443,7 +1598,7 @@ func (x *ReplayRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayRequest.ProtoReflect.Descriptor instead.
 func (*ReplayRequest) Descriptor() ([]byte, []int) {
-	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{16}
+	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ReplayRequest) GetTopics() []*Topics {
@@ -1484,7 +1639,7 @@ type ReplayResponse struct {
 
 func (x *ReplayResponse) Reset() {
 	*x = ReplayResponse{}
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[17]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1496,7 +1651,7 @@ func (x *ReplayResponse) String() string {
 func (*ReplayResponse) ProtoMessage() {}
 
 func (x *ReplayResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[17]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1509,7 +1664,7 @@ func (x *ReplayResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayResponse.ProtoReflect.Descriptor instead.
 func (*ReplayResponse) Descriptor() ([]byte, []int) {
-	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{17}
+	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ReplayResponse) GetThrough() *Position {
@@ -1549,7 +1704,7 @@ type ListSymbolsRequest struct {
 
 func (x *ListSymbolsRequest) Reset() {
 	*x = ListSymbolsRequest{}
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[18]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1561,7 +1716,7 @@ func (x *ListSymbolsRequest) String() string {
 func (*ListSymbolsRequest) ProtoMessage() {}
 
 func (x *ListSymbolsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[18]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1574,7 +1729,7 @@ func (x *ListSymbolsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSymbolsRequest.ProtoReflect.Descriptor instead.
 func (*ListSymbolsRequest) Descriptor() ([]byte, []int) {
-	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{18}
+	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListSymbolsRequest) GetPrefix() string {
@@ -1613,7 +1768,7 @@ type ListSymbolsResponse struct {
 
 func (x *ListSymbolsResponse) Reset() {
 	*x = ListSymbolsResponse{}
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[19]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1625,7 +1780,7 @@ func (x *ListSymbolsResponse) String() string {
 func (*ListSymbolsResponse) ProtoMessage() {}
 
 func (x *ListSymbolsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[19]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1638,7 +1793,7 @@ func (x *ListSymbolsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSymbolsResponse.ProtoReflect.Descriptor instead.
 func (*ListSymbolsResponse) Descriptor() ([]byte, []int) {
-	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{19}
+	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListSymbolsResponse) GetSymbols() []string {
@@ -1679,7 +1834,7 @@ type FeedState_Source struct {
 
 func (x *FeedState_Source) Reset() {
 	*x = FeedState_Source{}
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[20]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1691,7 +1846,7 @@ func (x *FeedState_Source) String() string {
 func (*FeedState_Source) ProtoMessage() {}
 
 func (x *FeedState_Source) ProtoReflect() protoreflect.Message {
-	mi := &file_lzstock_v1_monitor_proto_msgTypes[20]
+	mi := &file_lzstock_v1_monitor_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1704,7 +1859,7 @@ func (x *FeedState_Source) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FeedState_Source.ProtoReflect.Descriptor instead.
 func (*FeedState_Source) Descriptor() ([]byte, []int) {
-	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{7, 0}
+	return file_lzstock_v1_monitor_proto_rawDescGZIP(), []int{9, 0}
 }
 
 func (x *FeedState_Source) GetName() string {
@@ -1748,7 +1903,7 @@ const file_lzstock_v1_monitor_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12$\n" +
 	"\x03add\x18\x02 \x03(\v2\x12.lzstock.v1.TopicsR\x03add\x12&\n" +
 	"\x04drop\x18\x03 \x03(\v2\x12.lzstock.v1.TopicsR\x04drop\x12*\n" +
-	"\x05since\x18\x04 \x01(\v2\x14.lzstock.v1.PositionR\x05since\"\xe0\x02\n" +
+	"\x05since\x18\x04 \x01(\v2\x14.lzstock.v1.PositionR\x05since\"\xbf\x03\n" +
 	"\rWatchResponse\x12/\n" +
 	"\awelcome\x18\x01 \x01(\v2\x13.lzstock.v1.WelcomeH\x00R\awelcome\x125\n" +
 	"\tsnapshots\x18\x02 \x01(\v2\x15.lzstock.v1.SnapshotsH\x00R\tsnapshots\x12.\n" +
@@ -1756,11 +1911,20 @@ const file_lzstock_v1_monitor_proto_rawDesc = "" +
 	"\x05added\x18\x04 \x01(\v2\x11.lzstock.v1.AddedH\x00R\x05added\x12#\n" +
 	"\x03gap\x18\x05 \x01(\v2\x0f.lzstock.v1.GapH\x00R\x03gap\x12+\n" +
 	"\x04feed\x18\x06 \x01(\v2\x15.lzstock.v1.FeedStateH\x00R\x04feed\x122\n" +
-	"\bprogress\x18\a \x01(\v2\x14.lzstock.v1.ProgressH\x00R\bprogressB\x06\n" +
-	"\x04kind\"U\n" +
+	"\bprogress\x18\a \x01(\v2\x14.lzstock.v1.ProgressH\x00R\bprogress\x12,\n" +
+	"\x06listed\x18\b \x01(\v2\x12.lzstock.v1.ListedH\x00R\x06listed\x12/\n" +
+	"\arefused\x18\t \x01(\v2\x13.lzstock.v1.RefusedH\x00R\arefusedB\x06\n" +
+	"\x04kind\"\x85\x01\n" +
 	"\aWelcome\x120\n" +
 	"\bposition\x18\x01 \x01(\v2\x14.lzstock.v1.PositionR\bposition\x12\x18\n" +
-	"\areplica\x18\x02 \x01(\tR\areplica\"b\n" +
+	"\areplica\x18\x02 \x01(\tR\areplica\x12\x14\n" +
+	"\x05lists\x18\x03 \x01(\bR\x05lists\x12\x18\n" +
+	"\asymbols\x18\x04 \x03(\tR\asymbols\"\"\n" +
+	"\x06Listed\x12\x18\n" +
+	"\asymbols\x18\x01 \x03(\tR\asymbols\"1\n" +
+	"\aRefused\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"b\n" +
 	"\tSnapshots\x12*\n" +
 	"\x06topics\x18\x01 \x03(\v2\x12.lzstock.v1.TopicsR\x06topics\x12)\n" +
 	"\x06events\x18\x02 \x03(\v2\x11.lzstock.v1.EventR\x06events\"\x17\n" +
@@ -1892,7 +2056,7 @@ func file_lzstock_v1_monitor_proto_rawDescGZIP() []byte {
 }
 
 var file_lzstock_v1_monitor_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_lzstock_v1_monitor_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_lzstock_v1_monitor_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_lzstock_v1_monitor_proto_goTypes = []any{
 	(Timeframe)(0),               // 0: lzstock.v1.Timeframe
 	(Gap_Reason)(0),              // 1: lzstock.v1.Gap.Reason
@@ -1902,88 +2066,92 @@ var file_lzstock_v1_monitor_proto_goTypes = []any{
 	(*WatchRequest)(nil),         // 5: lzstock.v1.WatchRequest
 	(*WatchResponse)(nil),        // 6: lzstock.v1.WatchResponse
 	(*Welcome)(nil),              // 7: lzstock.v1.Welcome
-	(*Snapshots)(nil),            // 8: lzstock.v1.Snapshots
-	(*Added)(nil),                // 9: lzstock.v1.Added
-	(*Gap)(nil),                  // 10: lzstock.v1.Gap
-	(*FeedState)(nil),            // 11: lzstock.v1.FeedState
-	(*Progress)(nil),             // 12: lzstock.v1.Progress
-	(*StreamPricesRequest)(nil),  // 13: lzstock.v1.StreamPricesRequest
-	(*StreamPricesResponse)(nil), // 14: lzstock.v1.StreamPricesResponse
-	(*GetSnapshotsRequest)(nil),  // 15: lzstock.v1.GetSnapshotsRequest
-	(*GetSnapshotsResponse)(nil), // 16: lzstock.v1.GetSnapshotsResponse
-	(*GetBarsRequest)(nil),       // 17: lzstock.v1.GetBarsRequest
-	(*GetBarsResponse)(nil),      // 18: lzstock.v1.GetBarsResponse
-	(*SymbolBars)(nil),           // 19: lzstock.v1.SymbolBars
-	(*ReplayRequest)(nil),        // 20: lzstock.v1.ReplayRequest
-	(*ReplayResponse)(nil),       // 21: lzstock.v1.ReplayResponse
-	(*ListSymbolsRequest)(nil),   // 22: lzstock.v1.ListSymbolsRequest
-	(*ListSymbolsResponse)(nil),  // 23: lzstock.v1.ListSymbolsResponse
-	(*FeedState_Source)(nil),     // 24: lzstock.v1.FeedState.Source
-	nil,                          // 25: lzstock.v1.ListSymbolsResponse.NamesEntry
-	(Channel)(0),                 // 26: lzstock.v1.Channel
-	(*Position)(nil),             // 27: lzstock.v1.Position
-	(*EventBatch)(nil),           // 28: lzstock.v1.EventBatch
-	(*Event)(nil),                // 29: lzstock.v1.Event
-	(*Bar)(nil),                  // 30: lzstock.v1.Bar
+	(*Listed)(nil),               // 8: lzstock.v1.Listed
+	(*Refused)(nil),              // 9: lzstock.v1.Refused
+	(*Snapshots)(nil),            // 10: lzstock.v1.Snapshots
+	(*Added)(nil),                // 11: lzstock.v1.Added
+	(*Gap)(nil),                  // 12: lzstock.v1.Gap
+	(*FeedState)(nil),            // 13: lzstock.v1.FeedState
+	(*Progress)(nil),             // 14: lzstock.v1.Progress
+	(*StreamPricesRequest)(nil),  // 15: lzstock.v1.StreamPricesRequest
+	(*StreamPricesResponse)(nil), // 16: lzstock.v1.StreamPricesResponse
+	(*GetSnapshotsRequest)(nil),  // 17: lzstock.v1.GetSnapshotsRequest
+	(*GetSnapshotsResponse)(nil), // 18: lzstock.v1.GetSnapshotsResponse
+	(*GetBarsRequest)(nil),       // 19: lzstock.v1.GetBarsRequest
+	(*GetBarsResponse)(nil),      // 20: lzstock.v1.GetBarsResponse
+	(*SymbolBars)(nil),           // 21: lzstock.v1.SymbolBars
+	(*ReplayRequest)(nil),        // 22: lzstock.v1.ReplayRequest
+	(*ReplayResponse)(nil),       // 23: lzstock.v1.ReplayResponse
+	(*ListSymbolsRequest)(nil),   // 24: lzstock.v1.ListSymbolsRequest
+	(*ListSymbolsResponse)(nil),  // 25: lzstock.v1.ListSymbolsResponse
+	(*FeedState_Source)(nil),     // 26: lzstock.v1.FeedState.Source
+	nil,                          // 27: lzstock.v1.ListSymbolsResponse.NamesEntry
+	(Channel)(0),                 // 28: lzstock.v1.Channel
+	(*Position)(nil),             // 29: lzstock.v1.Position
+	(*EventBatch)(nil),           // 30: lzstock.v1.EventBatch
+	(*Event)(nil),                // 31: lzstock.v1.Event
+	(*Bar)(nil),                  // 32: lzstock.v1.Bar
 }
 var file_lzstock_v1_monitor_proto_depIdxs = []int32{
-	26, // 0: lzstock.v1.Topics.channel:type_name -> lzstock.v1.Channel
+	28, // 0: lzstock.v1.Topics.channel:type_name -> lzstock.v1.Channel
 	4,  // 1: lzstock.v1.WatchRequest.add:type_name -> lzstock.v1.Topics
 	4,  // 2: lzstock.v1.WatchRequest.drop:type_name -> lzstock.v1.Topics
-	27, // 3: lzstock.v1.WatchRequest.since:type_name -> lzstock.v1.Position
+	29, // 3: lzstock.v1.WatchRequest.since:type_name -> lzstock.v1.Position
 	7,  // 4: lzstock.v1.WatchResponse.welcome:type_name -> lzstock.v1.Welcome
-	8,  // 5: lzstock.v1.WatchResponse.snapshots:type_name -> lzstock.v1.Snapshots
-	28, // 6: lzstock.v1.WatchResponse.batch:type_name -> lzstock.v1.EventBatch
-	9,  // 7: lzstock.v1.WatchResponse.added:type_name -> lzstock.v1.Added
-	10, // 8: lzstock.v1.WatchResponse.gap:type_name -> lzstock.v1.Gap
-	11, // 9: lzstock.v1.WatchResponse.feed:type_name -> lzstock.v1.FeedState
-	12, // 10: lzstock.v1.WatchResponse.progress:type_name -> lzstock.v1.Progress
-	27, // 11: lzstock.v1.Welcome.position:type_name -> lzstock.v1.Position
-	4,  // 12: lzstock.v1.Snapshots.topics:type_name -> lzstock.v1.Topics
-	29, // 13: lzstock.v1.Snapshots.events:type_name -> lzstock.v1.Event
-	1,  // 14: lzstock.v1.Gap.reason:type_name -> lzstock.v1.Gap.Reason
-	27, // 15: lzstock.v1.Gap.from:type_name -> lzstock.v1.Position
-	27, // 16: lzstock.v1.Gap.to:type_name -> lzstock.v1.Position
-	4,  // 17: lzstock.v1.Gap.topics:type_name -> lzstock.v1.Topics
-	2,  // 18: lzstock.v1.FeedState.state:type_name -> lzstock.v1.FeedState.State
-	3,  // 19: lzstock.v1.FeedState.reason:type_name -> lzstock.v1.FeedState.Reason
-	24, // 20: lzstock.v1.FeedState.sources:type_name -> lzstock.v1.FeedState.Source
-	27, // 21: lzstock.v1.Progress.position:type_name -> lzstock.v1.Position
-	4,  // 22: lzstock.v1.StreamPricesRequest.topics:type_name -> lzstock.v1.Topics
-	27, // 23: lzstock.v1.StreamPricesRequest.since:type_name -> lzstock.v1.Position
-	29, // 24: lzstock.v1.StreamPricesResponse.events:type_name -> lzstock.v1.Event
-	4,  // 25: lzstock.v1.GetSnapshotsRequest.topics:type_name -> lzstock.v1.Topics
-	27, // 26: lzstock.v1.GetSnapshotsResponse.position:type_name -> lzstock.v1.Position
-	29, // 27: lzstock.v1.GetSnapshotsResponse.events:type_name -> lzstock.v1.Event
-	19, // 28: lzstock.v1.GetSnapshotsResponse.previous_days:type_name -> lzstock.v1.SymbolBars
-	0,  // 29: lzstock.v1.GetBarsRequest.timeframe:type_name -> lzstock.v1.Timeframe
-	19, // 30: lzstock.v1.GetBarsResponse.symbols:type_name -> lzstock.v1.SymbolBars
-	30, // 31: lzstock.v1.SymbolBars.bars:type_name -> lzstock.v1.Bar
-	4,  // 32: lzstock.v1.ReplayRequest.topics:type_name -> lzstock.v1.Topics
-	27, // 33: lzstock.v1.ReplayRequest.since:type_name -> lzstock.v1.Position
-	27, // 34: lzstock.v1.ReplayResponse.through:type_name -> lzstock.v1.Position
-	29, // 35: lzstock.v1.ReplayResponse.events:type_name -> lzstock.v1.Event
-	4,  // 36: lzstock.v1.ReplayResponse.missed:type_name -> lzstock.v1.Topics
-	25, // 37: lzstock.v1.ListSymbolsResponse.names:type_name -> lzstock.v1.ListSymbolsResponse.NamesEntry
-	2,  // 38: lzstock.v1.FeedState.Source.state:type_name -> lzstock.v1.FeedState.State
-	3,  // 39: lzstock.v1.FeedState.Source.reason:type_name -> lzstock.v1.FeedState.Reason
-	5,  // 40: lzstock.v1.MarketMonitor.Watch:input_type -> lzstock.v1.WatchRequest
-	13, // 41: lzstock.v1.MarketMonitor.StreamPrices:input_type -> lzstock.v1.StreamPricesRequest
-	15, // 42: lzstock.v1.MarketMonitor.GetSnapshots:input_type -> lzstock.v1.GetSnapshotsRequest
-	20, // 43: lzstock.v1.MarketMonitor.Replay:input_type -> lzstock.v1.ReplayRequest
-	17, // 44: lzstock.v1.MarketMonitor.GetBars:input_type -> lzstock.v1.GetBarsRequest
-	22, // 45: lzstock.v1.MarketMonitor.ListSymbols:input_type -> lzstock.v1.ListSymbolsRequest
-	6,  // 46: lzstock.v1.MarketMonitor.Watch:output_type -> lzstock.v1.WatchResponse
-	14, // 47: lzstock.v1.MarketMonitor.StreamPrices:output_type -> lzstock.v1.StreamPricesResponse
-	16, // 48: lzstock.v1.MarketMonitor.GetSnapshots:output_type -> lzstock.v1.GetSnapshotsResponse
-	21, // 49: lzstock.v1.MarketMonitor.Replay:output_type -> lzstock.v1.ReplayResponse
-	18, // 50: lzstock.v1.MarketMonitor.GetBars:output_type -> lzstock.v1.GetBarsResponse
-	23, // 51: lzstock.v1.MarketMonitor.ListSymbols:output_type -> lzstock.v1.ListSymbolsResponse
-	46, // [46:52] is the sub-list for method output_type
-	40, // [40:46] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	10, // 5: lzstock.v1.WatchResponse.snapshots:type_name -> lzstock.v1.Snapshots
+	30, // 6: lzstock.v1.WatchResponse.batch:type_name -> lzstock.v1.EventBatch
+	11, // 7: lzstock.v1.WatchResponse.added:type_name -> lzstock.v1.Added
+	12, // 8: lzstock.v1.WatchResponse.gap:type_name -> lzstock.v1.Gap
+	13, // 9: lzstock.v1.WatchResponse.feed:type_name -> lzstock.v1.FeedState
+	14, // 10: lzstock.v1.WatchResponse.progress:type_name -> lzstock.v1.Progress
+	8,  // 11: lzstock.v1.WatchResponse.listed:type_name -> lzstock.v1.Listed
+	9,  // 12: lzstock.v1.WatchResponse.refused:type_name -> lzstock.v1.Refused
+	29, // 13: lzstock.v1.Welcome.position:type_name -> lzstock.v1.Position
+	4,  // 14: lzstock.v1.Snapshots.topics:type_name -> lzstock.v1.Topics
+	31, // 15: lzstock.v1.Snapshots.events:type_name -> lzstock.v1.Event
+	1,  // 16: lzstock.v1.Gap.reason:type_name -> lzstock.v1.Gap.Reason
+	29, // 17: lzstock.v1.Gap.from:type_name -> lzstock.v1.Position
+	29, // 18: lzstock.v1.Gap.to:type_name -> lzstock.v1.Position
+	4,  // 19: lzstock.v1.Gap.topics:type_name -> lzstock.v1.Topics
+	2,  // 20: lzstock.v1.FeedState.state:type_name -> lzstock.v1.FeedState.State
+	3,  // 21: lzstock.v1.FeedState.reason:type_name -> lzstock.v1.FeedState.Reason
+	26, // 22: lzstock.v1.FeedState.sources:type_name -> lzstock.v1.FeedState.Source
+	29, // 23: lzstock.v1.Progress.position:type_name -> lzstock.v1.Position
+	4,  // 24: lzstock.v1.StreamPricesRequest.topics:type_name -> lzstock.v1.Topics
+	29, // 25: lzstock.v1.StreamPricesRequest.since:type_name -> lzstock.v1.Position
+	31, // 26: lzstock.v1.StreamPricesResponse.events:type_name -> lzstock.v1.Event
+	4,  // 27: lzstock.v1.GetSnapshotsRequest.topics:type_name -> lzstock.v1.Topics
+	29, // 28: lzstock.v1.GetSnapshotsResponse.position:type_name -> lzstock.v1.Position
+	31, // 29: lzstock.v1.GetSnapshotsResponse.events:type_name -> lzstock.v1.Event
+	21, // 30: lzstock.v1.GetSnapshotsResponse.previous_days:type_name -> lzstock.v1.SymbolBars
+	0,  // 31: lzstock.v1.GetBarsRequest.timeframe:type_name -> lzstock.v1.Timeframe
+	21, // 32: lzstock.v1.GetBarsResponse.symbols:type_name -> lzstock.v1.SymbolBars
+	32, // 33: lzstock.v1.SymbolBars.bars:type_name -> lzstock.v1.Bar
+	4,  // 34: lzstock.v1.ReplayRequest.topics:type_name -> lzstock.v1.Topics
+	29, // 35: lzstock.v1.ReplayRequest.since:type_name -> lzstock.v1.Position
+	29, // 36: lzstock.v1.ReplayResponse.through:type_name -> lzstock.v1.Position
+	31, // 37: lzstock.v1.ReplayResponse.events:type_name -> lzstock.v1.Event
+	4,  // 38: lzstock.v1.ReplayResponse.missed:type_name -> lzstock.v1.Topics
+	27, // 39: lzstock.v1.ListSymbolsResponse.names:type_name -> lzstock.v1.ListSymbolsResponse.NamesEntry
+	2,  // 40: lzstock.v1.FeedState.Source.state:type_name -> lzstock.v1.FeedState.State
+	3,  // 41: lzstock.v1.FeedState.Source.reason:type_name -> lzstock.v1.FeedState.Reason
+	5,  // 42: lzstock.v1.MarketMonitor.Watch:input_type -> lzstock.v1.WatchRequest
+	15, // 43: lzstock.v1.MarketMonitor.StreamPrices:input_type -> lzstock.v1.StreamPricesRequest
+	17, // 44: lzstock.v1.MarketMonitor.GetSnapshots:input_type -> lzstock.v1.GetSnapshotsRequest
+	22, // 45: lzstock.v1.MarketMonitor.Replay:input_type -> lzstock.v1.ReplayRequest
+	19, // 46: lzstock.v1.MarketMonitor.GetBars:input_type -> lzstock.v1.GetBarsRequest
+	24, // 47: lzstock.v1.MarketMonitor.ListSymbols:input_type -> lzstock.v1.ListSymbolsRequest
+	6,  // 48: lzstock.v1.MarketMonitor.Watch:output_type -> lzstock.v1.WatchResponse
+	16, // 49: lzstock.v1.MarketMonitor.StreamPrices:output_type -> lzstock.v1.StreamPricesResponse
+	18, // 50: lzstock.v1.MarketMonitor.GetSnapshots:output_type -> lzstock.v1.GetSnapshotsResponse
+	23, // 51: lzstock.v1.MarketMonitor.Replay:output_type -> lzstock.v1.ReplayResponse
+	20, // 52: lzstock.v1.MarketMonitor.GetBars:output_type -> lzstock.v1.GetBarsResponse
+	25, // 53: lzstock.v1.MarketMonitor.ListSymbols:output_type -> lzstock.v1.ListSymbolsResponse
+	48, // [48:54] is the sub-list for method output_type
+	42, // [42:48] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_lzstock_v1_monitor_proto_init() }
@@ -2000,15 +2168,17 @@ func file_lzstock_v1_monitor_proto_init() {
 		(*WatchResponse_Gap)(nil),
 		(*WatchResponse_Feed)(nil),
 		(*WatchResponse_Progress)(nil),
+		(*WatchResponse_Listed)(nil),
+		(*WatchResponse_Refused)(nil),
 	}
-	file_lzstock_v1_monitor_proto_msgTypes[13].OneofWrappers = []any{}
+	file_lzstock_v1_monitor_proto_msgTypes[15].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_lzstock_v1_monitor_proto_rawDesc), len(file_lzstock_v1_monitor_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   22,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -42,9 +42,11 @@ type MarketMonitorClient interface {
 	// current values (snapshots) and every event behind them, without a gap
 	// between the two. A caller that reads too slowly gets the latest event of
 	// each topic, with the number of events that it stands for in merged, and is
-	// never waited for. Errors: INVALID_ARGUMENT for a bad channel or symbol,
-	// RESOURCE_EXHAUSTED for too many topics, UNAVAILABLE while the service is
-	// starting or stopping.
+	// never waited for. A request with a bad channel or symbol, or with more topics
+	// than one stream may have, is refused, and the stream goes on. A caller that
+	// sends the metadata "lzstock-listed: 1" is told which symbols the feed has had,
+	// and of each that appears. Errors: RESOURCE_EXHAUSTED for too many streams,
+	// UNAVAILABLE while the service is starting or stopping.
 	Watch(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[WatchRequest, WatchResponse], error)
 	// StreamPrices carries live events of one fixed set of topics: each one, in
 	// order, the producer slowed by this stream's flow control alone. A caller so
@@ -162,9 +164,11 @@ type MarketMonitorServer interface {
 	// current values (snapshots) and every event behind them, without a gap
 	// between the two. A caller that reads too slowly gets the latest event of
 	// each topic, with the number of events that it stands for in merged, and is
-	// never waited for. Errors: INVALID_ARGUMENT for a bad channel or symbol,
-	// RESOURCE_EXHAUSTED for too many topics, UNAVAILABLE while the service is
-	// starting or stopping.
+	// never waited for. A request with a bad channel or symbol, or with more topics
+	// than one stream may have, is refused, and the stream goes on. A caller that
+	// sends the metadata "lzstock-listed: 1" is told which symbols the feed has had,
+	// and of each that appears. Errors: RESOURCE_EXHAUSTED for too many streams,
+	// UNAVAILABLE while the service is starting or stopping.
 	Watch(grpc.BidiStreamingServer[WatchRequest, WatchResponse]) error
 	// StreamPrices carries live events of one fixed set of topics: each one, in
 	// order, the producer slowed by this stream's flow control alone. A caller so
