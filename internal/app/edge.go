@@ -25,6 +25,7 @@ const (
 	usualUserSockets    = 5
 	usualOpens          = 20
 	usualRequests       = 20
+	usualUserTopics     = 5000
 	usualAddressWaiting = 64
 )
 
@@ -51,6 +52,8 @@ type EdgeConfig struct {
 	UserSockets   int             // or Usual
 	Opens         int             // or Usual
 	Requests      int             // or Usual
+	UserTopics    int             // or Usual
+	Topics        int             // that a monitor is asked for; 0 means the usual
 	Delayed       []time.Duration // how late prices may be had by those who may not see them earlier
 	Dashboard     bool            // the page at / is served
 
@@ -76,7 +79,7 @@ func (b *builder) clients(ctx context.Context, c EdgeConfig, g *gateway.Config) 
 		}
 	}
 	g.UserSockets, g.Opens = limit(c.UserSockets, usualUserSockets, a.Open()), limit(c.Opens, usualOpens, a.Open())
-	g.Requests = limit(c.Requests, usualRequests, a.Open())
+	g.Requests, g.UserWork = limit(c.Requests, usualRequests, a.Open()), limit(c.UserTopics, usualUserTopics, a.Open())
 	if g.Addresses.Proxies, err = edge.ParsePrefixes(c.Proxies); err != nil {
 		return nil, fmt.Errorf("--trusted-proxies: %w", err)
 	}

@@ -90,7 +90,7 @@ func Gateway(ctx context.Context, p Process, c GatewayConfig) error {
 		if err != nil {
 			return err
 		}
-		if err := b.gateway(l, upstream.Config{Monitors: c.Monitors, TLS: c.Upstream}, c.Gateway, c.Edge.Delayed...); err != nil {
+		if err := b.gateway(l, upstream.Config{Monitors: c.Monitors, TLS: c.Upstream, Limits: upstream.Limits{Topics: c.Edge.Topics}}, c.Gateway, c.Edge.Delayed...); err != nil {
 			return err
 		}
 		return b.say("The gateway serves clients on %s%s/v1/stream\n%s%s", c.Edge.TLS.scheme(), reachable(l.Addr()), pageLine(c.Edge, l.Addr()), adminLine(admin))
@@ -114,6 +114,7 @@ func (b *builder) gateway(l net.Listener, from upstream.Config, c gateway.Config
 		sinks = append(sinks, l)
 	}
 	sink := &gatewaySink{Sink: delay.Fan(sinks...)}
+	from.Limits.UserUnknown, from.Linger = c.Symbols*len(market.Channels()), lingerOf(late)
 	up, err := upstream.New(from, sink, b.Logger, b.registry)
 	if err != nil {
 		return err
@@ -132,6 +133,16 @@ func (b *builder) gateway(l net.Listener, from upstream.Config, c gateway.Config
 		drain: g.Drain, within: c.DrainGrace + c.DrainWindow, left: g.Left,
 	})
 	return nil
+}
+
+// lingerOf gives how long topics that nobody wants stay: where prices are shown late, as
+// long as what has come of them waits. So no more of their comings and goings wait than
+// two a topic, however fast somebody changes what he wants.
+func lingerOf(late []time.Duration) (linger time.Duration) {
+	for _, by := range late {
+		linger = max(linger, by)
+	}
+	return linger
 }
 
 // gatewayWindow is how many recent events a shard keeps for clients that resume:

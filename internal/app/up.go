@@ -73,7 +73,7 @@ func (b *builder) up(ctx context.Context, c UpConfig) error {
 	if c.Gateway.StopTimeout == 0 {
 		c.Gateway.StopTimeout = upGatewayStop
 	}
-	if err := b.gateway(clients, upstream.Config{Monitors: []string{reachable(services.Addr())}}, c.Gateway, c.Edge.Delayed...); err != nil {
+	if err := b.gateway(clients, upstream.Config{Monitors: []string{reachable(services.Addr())}, Limits: upstream.Limits{Topics: c.Edge.Topics}}, c.Gateway, c.Edge.Delayed...); err != nil {
 		return err
 	}
 	page := ""

@@ -91,6 +91,8 @@ type edgeFlags struct {
 	UserSockets     int             `group:"Clients:" default:"-1" help:"Greatest number of sockets of a user, the newest win; 0 is no limit, -1 is 5 where clients say who they are." placeholder:"N"`
 	AddressRate     int             `group:"Clients:" default:"-1" help:"Requests that an address may send a second; 0 is no limit, -1 is 20 where clients say who they are." placeholder:"N"`
 	UserRate        int             `group:"Clients:" default:"-1" help:"REST calls for prices that a user may send a second; 0 is no limit, -1 is 20 where clients say who they are." placeholder:"N"`
+	UserTopics      int             `group:"Clients:" default:"-1" help:"Topics that a user may subscribe to a second by commands about 4,096 or more, a wildcard being as many as there are, and those of a minute at once; 0 is no limit, -1 is 5,000 where clients say who they are." placeholder:"N"`
+	MaxTopics       int             `group:"Clients:" default:"200000" help:"Greatest number of topics, each a channel of a symbol, that a monitor is asked for; a user may have a quarter of it." placeholder:"N"`
 	AddressConnects int             `group:"Clients:" default:"-1" help:"Connections that an address may open a second; more are closed unread. 0 is no limit, -1 is twice the address rate where clients say who they are." placeholder:"N"`
 	AddressWaiting  int             `group:"Clients:" default:"-1" help:"Greatest number of connections of an address that are no sockets yet; 0 is no limit, -1 is 64 where clients say who they are." placeholder:"N"`
 	MaxWaiting      int             `group:"Clients:" default:"4096" help:"Greatest number of connections that are no sockets yet, the newest win; 0 is no limit." placeholder:"N"`
@@ -111,7 +113,7 @@ func (f edgeFlags) edge(nats natsFlags) (app.EdgeConfig, error) {
 		Listen: f.Listen, TLS: app.TLS{CertFile: f.TlsCert, KeyFile: f.TlsKey}, Auth: a, InsecureOpen: f.InsecureOpen,
 		Proxies: f.TrustedProxies, ProxyProtocol: f.ProxyProtocol, Origins: f.Origins,
 		Sessions:   session.Config{PerUser: f.UserSessions, Total: f.MaxSessions},
-		SessionBus: nats.nats(f.SessionNats), UserSockets: f.UserSockets, Opens: f.AddressRate, Requests: f.UserRate, Delayed: f.Delayed,
+		SessionBus: nats.nats(f.SessionNats), UserSockets: f.UserSockets, Opens: f.AddressRate, Requests: f.UserRate, UserTopics: f.UserTopics, Topics: f.MaxTopics, Delayed: f.Delayed,
 		Dashboard: f.Dashboard,
 		Waiting:   f.MaxWaiting, AddressWaiting: f.AddressWaiting, Connects: f.AddressConnects,
 	}, nil
@@ -121,6 +123,7 @@ func (f edgeFlags) edge(nats natsFlags) (app.EdgeConfig, error) {
 type limitFlags struct {
 	MaxConnections int           `default:"0"     help:"Greatest number of sockets; 0 is no limit."                                   placeholder:"N"`
 	MaxSymbols     int           `default:"1024"  help:"Greatest number of symbols of one socket."                                    placeholder:"N"`
+	TopicRate      int           `default:"1000"  help:"Topics that a socket may subscribe to a second, and those of a minute at once." placeholder:"N"`
 	MaxMessage     byteSize      `default:"16KiB" help:"Greatest message from a client."                                              placeholder:"SIZE"`
 	CommandRate    int           `default:"10"    help:"Commands that a client may send a second."                                    placeholder:"N"`
 	CommandBurst   int           `default:"20"    help:"Commands that a client may send at once."                                     placeholder:"N"`
@@ -143,7 +146,7 @@ func (f limitFlags) limits() gateway.Config {
 			MaxAge: f.MaxAge, QueueAge: f.QueueAge, WriteStall: f.WriteStall, DownLimit: f.DownLimit,
 		},
 		Feeds: f.FeedNames, MessageBytes: int(f.MaxMessage), Symbols: f.MaxSymbols,
-		CommandRate: f.CommandRate, CommandBurst: f.CommandBurst, Connections: f.MaxConnections,
+		CommandRate: f.CommandRate, CommandBurst: f.CommandBurst, TopicRate: f.TopicRate, Connections: f.MaxConnections,
 		AdaptiveQ: f.AdaptiveQueue, EveryQ: f.EveryQueue,
 	}
 }

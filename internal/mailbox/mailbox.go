@@ -14,9 +14,9 @@ type Mailbox struct {
 	limit      int32
 	mode       Mode
 	conflating bool
-	queue      fifo    // waits, while not conflating
-	head, tail *latest // wait, while conflating: ascending by seq
-	waiting    int     // in that list
+	queue      fifo     // waits, while not conflating
+	head, tail *latest  // wait, while conflating: ascending by seq
+	waiting    int      // in that list
 	snapshots  currents // wait, to leave first
 	since      time.Time
 	merged     uint64
