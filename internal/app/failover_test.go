@@ -66,7 +66,7 @@ type hops struct {
 
 func newHops(t *testing.T, wild bool) *hops {
 	t.Helper()
-	h := &hops{t: t, bus: bus.NewMemory(bus.MemoryConfig{}), symbols: []market.Symbol{"A", "B", "C"}, sent: map[market.Topic][]market.Seq{}}
+	h := &hops{t: t, bus: bus.NewMemory(bus.MemoryConfig{}), symbols: []market.Symbol{"A", "B", "C", "D", "E", "F", "G", "H"}, sent: map[market.Topic][]market.Seq{}}
 	h.sink = &hopRecord{got: map[market.Topic][]market.Seq{}}
 	byName := map[string]*hopMonitor{}
 	cfg := upstream.Config{Dial: func(ctx context.Context, addr string) (net.Conn, error) { return byName[addr].dial(ctx) }}
@@ -105,10 +105,11 @@ func newHops(t *testing.T, wild bool) *hops {
 
 func (h *hops) publish(n int) {
 	for i := range n {
-		// The last symbol is quiet: what it misses shows late.
+		// All but two symbols are quiet: what they miss shows late, and they appear while
+		// the faults go on.
 		symbol := h.symbols[h.published%2]
 		if i == n-1 && h.published%5 == 0 {
-			symbol = h.symbols[2]
+			symbol = h.symbols[2+h.published/5%6]
 		}
 		h.published++
 		e := market.Event{Channel: market.Trades, Symbol: symbol, Trade: &market.Trade{Price: 1, Size: 1, Time: time.Now().UTC()}}
