@@ -78,7 +78,17 @@ func (g *Gateway) accept(w http.ResponseWriter, r *http.Request, text, binary wi
 	g.serve(conn, early, d, nil)
 }
 
-// front is what every request must pass, before anything costs anything.
+// ServeHTTP routes requests that pass front. Each counts for its address, also one
+// that no route answers.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if p := g.front(r); p != nil {
+		g.refuse(w, r, *p)
+		return
+	}
+	g.mux.ServeHTTP(w, r)
+}
+
+// front refuses requests of an address that sends too many.
 func (g *Gateway) front(r *http.Request) *problem {
 	if g.opens == nil {
 		return nil
@@ -92,16 +102,21 @@ func (g *Gateway) front(r *http.Request) *problem {
 	return nil
 }
 
+// checkOrigin refuses requests of pages that may not use the gateway.
+func (g *Gateway) checkOrigin(r *http.Request) *problem {
+	if err := g.cfg.Origins.Check(r); err != nil {
+		return &problem{Status: http.StatusForbidden, cause: "bad-origin", Detail: err.Error()}
+	}
+	return nil
+}
+
 // examine looks at an upgrade request on its own.
 func (g *Gateway) examine(r *http.Request, format wire.Format) (*dialog, *problem) {
-	if p := g.front(r); p != nil {
-		return nil, p
-	}
 	if p := checkUpgrade(r); p != nil {
 		return nil, p
 	}
-	if err := g.cfg.Origins.Check(r); err != nil {
-		return nil, &problem{Status: http.StatusForbidden, cause: "bad-origin", Detail: err.Error()}
+	if p := g.checkOrigin(r); p != nil {
+		return nil, p
 	}
 	if _, p := credentialsOf(r); p != nil {
 		return nil, p

@@ -17,10 +17,6 @@ func (g *Gateway) dashboard() error {
 		return err
 	}
 	serve := func(w http.ResponseWriter, r *http.Request) {
-		if p := g.front(r); p != nil {
-			g.refuse(w, r, *p)
-			return
-		}
 		p.Serve(w, r, g.cfg.Addresses.Secure(r))
 	}
 	for _, pattern := range p.Patterns() {

@@ -45,7 +45,7 @@ func TestDashboard(t *testing.T) {
 		{off, http.MethodGet, "/assets/a-1.js", http.StatusNotFound, "unknown-path"},
 	} {
 		w := httptest.NewRecorder()
-		c.g.mux.ServeHTTP(w, httptest.NewRequest(c.method, c.path, nil))
+		c.g.ServeHTTP(w, httptest.NewRequest(c.method, c.path, nil))
 		if w.Code != c.status || !strings.Contains(w.Body.String(), c.part) {
 			t.Errorf("%s %s: %d %s, want %d with %q", c.method, c.path, w.Code, w.Body, c.status, c.part)
 		}

@@ -30,10 +30,6 @@ func (g *Gateway) routeDocs() {
 // document adds the path of a document.
 func (g *Gateway) document(path string, f http.HandlerFunc) {
 	g.mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
-		if p := g.front(r); p != nil {
-			g.refuse(w, r, *p)
-			return
-		}
 		if g.cfg.Origins.CORS(w, r) {
 			return
 		}

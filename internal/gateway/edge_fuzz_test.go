@@ -142,7 +142,7 @@ func FuzzSessionBody(f *testing.F) {
 			ho := newHouse(t, Config{})
 			synctest.Wait()
 			w := httptest.NewRecorder()
-			ho.g.mux.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, sessionsPath, bytes.NewReader(body)))
+			ho.g.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, sessionsPath, bytes.NewReader(body)))
 			var v sessionView
 			switch w.Code {
 			case http.StatusCreated:

@@ -31,10 +31,6 @@ const lastEvent = "Last-Event-ID"
 // answer of its own. Then the connection is taken over, and a bridge has it, as it
 // has a WebSocket's.
 func (g *Gateway) events(w http.ResponseWriter, r *http.Request) {
-	if p := g.front(r); p != nil {
-		g.refuse(w, r, *p)
-		return
-	}
 	if g.cfg.Origins.CORS(w, r) {
 		return
 	}
@@ -73,8 +69,8 @@ func (g *Gateway) examineEvents(r *http.Request) (*dialog, *problem) {
 			Detail: "an event stream begins with GET, not " + r.Method,
 		}
 	}
-	if err := g.cfg.Origins.Check(r); err != nil {
-		return nil, &problem{Status: http.StatusForbidden, cause: "bad-origin", Detail: err.Error()}
+	if p := g.checkOrigin(r); p != nil {
+		return nil, p
 	}
 	if _, p := credentialsOf(r); p != nil {
 		return nil, p

@@ -256,14 +256,16 @@ func (g *Gateway) Run(ctx context.Context, l net.Listener) error {
 	g.ctx, g.asking = own, asking
 	g.mu.Unlock()
 	srv := &http.Server{
-		Handler:           g.mux,
+		Handler:           g,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second, // with this, sockets that were taken over have none
 		WriteTimeout:      10 * time.Second,
 		IdleTimeout:       60 * time.Second,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
-		BaseContext:       func(net.Listener) context.Context { return own },
+		// Go's own answer to "OPTIONS *" would not count for its address.
+		DisableGeneralOptionsHandler: true,
+		BaseContext:                  func(net.Listener) context.Context { return own },
 	}
 	tasks, running := errgroup.WithContext(ctx)
 	polling, stopPolling := context.WithCancel(own)

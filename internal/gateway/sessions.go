@@ -162,10 +162,6 @@ func view(s *session.Session) sessionView {
 // becomes a problem document.
 func (g *Gateway) rest(f func(w http.ResponseWriter, r *http.Request, who session.Identity) *problem) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if p := g.front(r); p != nil {
-			g.refuse(w, r, *p)
-			return
-		}
 		if g.cfg.Origins.CORS(w, r) {
 			return
 		}
