@@ -18,6 +18,7 @@ func newSession(t *testing.T, addr string, k apiKey, body string) string {
 		t.Fatal(err)
 	}
 	req.Header = k.headers()
+	req.Header.Set("Content-Type", "application/json")
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)

@@ -88,18 +88,22 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.mux.ServeHTTP(w, r)
 }
 
-// front refuses requests of an address that sends too many.
+// front refuses requests of an address that sends too many, and changes asked for by
+// pages that may not use the gateway.
 func (g *Gateway) front(r *http.Request) *problem {
-	if g.opens == nil {
-		return nil
-	}
-	if ok, after := g.opens.Allow(g.cfg.Addresses.Of(r)); !ok {
-		return &problem{
-			Status: http.StatusTooManyRequests, cause: "address-rate", retryAfter: max(after, time.Second),
-			Detail: "too many requests from this address",
+	if g.opens != nil {
+		if ok, after := g.opens.Allow(g.cfg.Addresses.Of(r)); !ok {
+			return &problem{
+				Status: http.StatusTooManyRequests, cause: "address-rate", retryAfter: max(after, time.Second),
+				Detail: "too many requests from this address",
+			}
 		}
 	}
-	return nil
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions: // they change nothing
+		return nil
+	}
+	return g.checkOrigin(r)
 }
 
 // checkOrigin refuses requests of pages that may not use the gateway.

@@ -33,7 +33,7 @@ func FuzzUpgrade(f *testing.F) {
 	f.Add([]byte("GET /v1/events?trades=AAPL HTTP/1.1\r\nHost: gateway\r\nAPCA-API-KEY-ID: alice\r\nAPCA-API-SECRET-KEY: alice" + hush + "\r\nLast-Event-ID: 1700000000000-7\r\n\r\nGET / HTTP/1.1\r\n\r\n"))
 	f.Add([]byte("GET /v1/events?session_id=x HTTP/1.0\r\nLast-Event-ID: end\r\n\r\n"))
 	f.Add([]byte("OPTIONS /v1/sessions HTTP/1.1\r\nHost: gateway\r\n\r\nDELETE /v1/sessions/x HTTP/1.1\r\nHost: x\r\nAPCA-API-KEY-ID: alice\r\n\r\n"))
-	f.Add([]byte("POST /v1/sessions HTTP/1.1\r\nHost: gateway\r\nContent-Length: 2\r\n\r\n{}"))
+	f.Add([]byte("POST /v1/sessions HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		synctest.Test(t, func(t *testing.T) {
 			d := newDesk()
@@ -142,7 +142,9 @@ func FuzzSessionBody(f *testing.F) {
 			ho := newHouse(t, Config{})
 			synctest.Wait()
 			w := httptest.NewRecorder()
-			ho.g.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, sessionsPath, bytes.NewReader(body)))
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, sessionsPath, bytes.NewReader(body))
+			r.Header.Set("Content-Type", "application/json")
+			ho.g.ServeHTTP(w, r)
 			var v sessionView
 			switch w.Code {
 			case http.StatusCreated:

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/fstest"
 	"testing/synctest"
+
+	"github.com/lzstock/lzstock/internal/edge"
 )
 
 // TestEveryAnswerCountsForItsAddress sends requests of each kind: the third within a
@@ -41,4 +43,37 @@ func TestEveryAnswerCountsForItsAddress(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestForeignPagesChangeNothing has pages send what browsers send without asking first,
+// and more, to a gateway that asks nobody who they are.
+func TestForeignPagesChangeNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ho := newHouse(t, Config{Origins: edge.Origins{Allow: []string{"https://app.example.com"}}})
+		id := ho.session("alice", `{"trades":["AAPL"]}`)
+		for _, origin := range []string{"https://evil.example", "null", "http://gateway.evil.example", "https://app.example.com.evil.example"} {
+			for _, tc := range []struct{ method, path, kind string }{
+				{"POST", sessionsPath, "text/plain"},
+				{"POST", sessionsPath, "application/x-www-form-urlencoded"},
+				{"POST", sessionsPath, "application/json"},
+				{"DELETE", sessionsPath + "/" + id, ""},
+				{"PUT", sessionsPath + "/" + id, "application/json"},
+				{"PATCH", sessionsPath + "/" + id, "application/json"},
+			} {
+				resp, text := ho.ask(tc.method, tc.path, http.Header{"Origin": {origin}, "Content-Type": {tc.kind}}, `{"trades":["AAPL"]}`)
+				if resp.StatusCode != http.StatusForbidden || resp.Header.Get("Access-Control-Allow-Origin") != "" {
+					t.Errorf("%s: %s %s %s: %d %s", origin, tc.method, tc.path, tc.kind, resp.StatusCode, text)
+				}
+			}
+		}
+		if s := ho.g.sessions.Stats(); s.Created != 1 || s.Deletes != 0 {
+			t.Errorf("foreign pages changed sessions: %+v", s)
+		}
+		for _, origin := range []string{"https://app.example.com", "http://gateway"} {
+			resp, text := ho.ask("POST", sessionsPath, http.Header{"Origin": {origin}, "Content-Type": {"Application/JSON; charset=utf-8"}}, `{}`)
+			if resp.StatusCode != http.StatusCreated {
+				t.Errorf("%s: %d %s", origin, resp.StatusCode, text)
+			}
+		}
+	})
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"mime"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -188,6 +189,13 @@ func (g *Gateway) answer(w http.ResponseWriter, r *http.Request, status int, v a
 func (g *Gateway) createSession(w http.ResponseWriter, r *http.Request, who session.Identity) *problem {
 	if p := g.closed(); p != nil {
 		return p
+	}
+	given := r.Header.Get("Content-Type")
+	if kind, _, err := mime.ParseMediaType(given); err != nil || kind != "application/json" {
+		return &problem{
+			Status: http.StatusUnsupportedMediaType, cause: "bad-content-type",
+			Detail: fmt.Sprintf("Content-Type is %q: want application/json", given),
+		}
 	}
 	body, err := readBody(http.MaxBytesReader(w, r.Body, int64(g.cfg.SessionBytes)))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {

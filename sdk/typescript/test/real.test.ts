@@ -266,7 +266,11 @@ describe.skipIf(!hasGo)("the real gateway", () => {
   });
 
   it("uses a session that somebody else has made", async () => {
-    const answer = await fetch(`${quiet}/v1/sessions`, { method: "POST", body: JSON.stringify({ quotes: ["AAPL"] }) });
+    const answer = await fetch(`${quiet}/v1/sessions`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ quotes: ["AAPL"] }),
+    });
     const { session_id } = (await answer.json()) as { session_id: string };
     const client = new Client({ WebSocket, url: quiet, sessionId: session_id, heartbeatMs: 1000 });
     const events: MarketEvent[] = [];
