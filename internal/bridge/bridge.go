@@ -37,7 +37,7 @@ type Options struct {
 	Greeting  []byte   // the first message, ahead of anything that the hub has to say
 	Format    wire.Format
 	Framing   wire.Framing
-	Head      []byte // what goes ahead of all messages: an event stream's answer
+	Head      []byte // what goes ahead of all messages: the answer over HTTP
 	Mailbox   mailbox.Options
 	Interval  time.Duration // least time between two frames of data; 0: none
 	Heartbeat time.Duration // 0 means Config.HeartbeatEvery
@@ -106,7 +106,10 @@ func (f *Factory) Start(ctx context.Context, conn Conn, handler Handler, opts Op
 	if b.end.Load() == nil {
 		b.Run(func() error { return handler.Open(ctx, b) })
 	}
-	conn.Start((*inbox)(b))
+	b.Run(func() error {
+		conn.Start((*inbox)(b))
+		return nil
+	})
 }
 
 func (b *Bridge) join(ctx context.Context, h *hub.Hub, opts mailbox.Options) error {

@@ -1,20 +1,16 @@
 package gateway
 
 import (
-	"bufio"
-	"context"
+	"crypto/sha1" //nolint:gosec // RFC 6455 wants it, and not to keep a secret
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/gobwas/ws"
 
 	"github.com/lzstock/lzstock/internal/bridge"
 	"github.com/lzstock/lzstock/internal/hub"
@@ -61,21 +57,82 @@ func (g *Gateway) accept(w http.ResponseWriter, r *http.Request, text, binary wi
 		g.refuse(w, r, *p)
 		return
 	}
+	g.serve(w, r, d, wire.WebSocket, upgradeHead)
+}
+
+// serve admits a client, takes its connection over and hands it to a bridge, whose first
+// bytes are those of head. The HTTP server's goroutine, with its stack and buffers, ends
+// then. Whatever fails before that, a panic included, closes the connection and releases
+// all that the client holds.
+func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, d *dialog, framing wire.Framing, head func(http.ResponseWriter, *http.Request) []byte) {
 	if p := g.admit(d.address); p != nil {
 		g.refuse(w, r, *p)
 		return
 	}
-	if p := g.introduce(r, d); p != nil {
-		g.dismiss(d.address)
+	failed := func() {}
+	begun := false
+	defer func() {
+		if !begun {
+			failed()
+			g.release(d)
+		}
+	}()
+	p := g.introduce(r, d)
+	if p == nil && d.who == nil && framing == wire.EventStream {
+		p = notAuthenticated("; a browser's EventSource, which cannot send these, uses a session_id")
+	}
+	if p != nil {
 		g.refuse(w, r, *p)
 		return
 	}
-	conn, early, err := upgrade(w, r)
+	first := head(w, r)
+	conn, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		g.lose(r.Context(), d, err)
+		g.upgradeFailed(d, err)
+		http.Error(w, "the connection cannot be taken over", http.StatusInternalServerError)
 		return
 	}
-	g.serve(conn, early, d, nil)
+	failed = func() { _ = conn.Close() }
+	if err := conn.SetDeadline(time.Time{}); err != nil {
+		g.upgradeFailed(d, err)
+		return
+	}
+	early, _ := rw.Peek(rw.Reader.Buffered()) // what is there cannot fail
+	c, err := g.poller.Take(conn)
+	if err != nil {
+		g.upgradeFailed(d, err)
+		return
+	}
+	failed = func() { _ = c.Close() }
+	var on bridge.Conn
+	if framing == wire.EventStream {
+		poll.LimitSilence(c, g.bridges.Config().PeerTimeout) // a WebSocket's client answers pings
+		on = &eventStream{Conn: c, came: len(early), limit: g.cfg.MessageBytes}
+	} else {
+		on = newSocket(c, early, g.cfg.MessageBytes)
+	}
+	opts := d.options(framing, first)
+	begun = true
+	g.bridges.Start(g.ctx, on, d, opts)
+}
+
+// upgradeFailed notes why a client that was admitted did not become a socket.
+func (g *Gateway) upgradeFailed(d *dialog, err error) {
+	g.metrics.refused.WithLabelValues("upgrade-failed").Inc()
+	g.log.LogAttrs(g.ctx, slog.LevelDebug, "upgrade failed", slog.String("address", d.address.String()), slog.Any("error", err))
+}
+
+// release gives back what a client holds: its session, for which it waits elsewhere, and
+// its place among the sockets.
+func (g *Gateway) release(d *dialog) {
+	if d.held == nil {
+		g.dismiss(d.address)
+		return
+	}
+	g.tasks.Go(func() {
+		g.letGo(d.held)
+		g.dismiss(d.address)
+	})
 }
 
 // ServeHTTP routes requests that pass front. Each counts for its address, also one
@@ -203,86 +260,70 @@ func tokens(r *http.Request, header string) (out []string) {
 	return out
 }
 
-// checkUpgrade returns what is wrong with an upgrade request, nil where nothing
-// is.
+// checkUpgrade returns what is wrong with an upgrade request, nil where nothing is. What
+// RFC 6455 wants once must stand once: of two, a proxy in front may believe the other.
 func checkUpgrade(r *http.Request) *problem {
-	has := func(header, token string) bool {
-		return slices.ContainsFunc(tokens(r, header), func(v string) bool { return strings.EqualFold(v, token) })
-	}
+	is := func(v, token string) bool { return strings.EqualFold(v, token) }
+	upgrade, version, key := tokens(r, "Upgrade"), tokens(r, "Sec-WebSocket-Version"), tokens(r, "Sec-WebSocket-Key")
 	switch {
 	case r.Method != http.MethodGet:
 		return &problem{
 			Status: http.StatusMethodNotAllowed, cause: "bad-method", allow: http.MethodGet,
 			Detail: "a WebSocket begins with GET, not " + r.Method,
 		}
-	case !has("Connection", "upgrade") || !has("Upgrade", "websocket"):
+	case !slices.ContainsFunc(tokens(r, "Connection"), func(v string) bool { return is(v, "upgrade") }) || len(upgrade) != 1 || !is(upgrade[0], "websocket"):
 		return &problem{
 			Status: http.StatusUpgradeRequired, cause: "not-an-upgrade",
-			Detail: "this address speaks WebSocket only: connect with a WebSocket client, such as lzstock watch",
+			Detail: "this address speaks WebSocket only: connect with a WebSocket client, such as lzstock watch, which sends Upgrade: websocket and nothing beside it",
 		}
-	case !has("Sec-WebSocket-Version", "13"):
+	case !r.ProtoAtLeast(1, 1):
+		return &problem{
+			Status: http.StatusUpgradeRequired, cause: "bad-http-version",
+			Detail: "the upgrade came as " + r.Proto + ": want HTTP/1.1, which a proxy in front may have to be told",
+		}
+	case len(version) != 1 || version[0] != "13":
 		return &problem{
 			Status: http.StatusUpgradeRequired, cause: "bad-version",
-			Detail: "Sec-WebSocket-Version must be 13",
+			Detail: "Sec-WebSocket-Version must be 13, once",
 		}
-	}
-	if key, err := base64.StdEncoding.DecodeString(r.Header.Get("Sec-WebSocket-Key")); err != nil || len(key) != 16 {
+	case len(key) != 1 || !isKey(key[0]):
 		return &problem{
 			Status: http.StatusBadRequest, cause: "bad-key",
-			Detail: "Sec-WebSocket-Key must be 16 bytes in base64",
+			Detail: "Sec-WebSocket-Key must be 16 bytes in base64, once",
 		}
 	}
-	return nil
+	return checkNoBody(r)
 }
 
-// upgrade answers 101 and gives the connection, with what the client had sent
-// early.
-func upgrade(w http.ResponseWriter, r *http.Request) (net.Conn, []byte, error) {
-	u := ws.HTTPUpgrader{
-		Timeout:  5 * time.Second,
-		Protocol: ours,
-	}
-	conn, rw, _, err := u.Upgrade(r, w)
-	if err != nil {
-		return nil, nil, fmt.Errorf("upgrade: %w", err)
-	}
-	if err := conn.SetDeadline(time.Time{}); err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("upgrade: %w", err), conn.Close())
-	}
-	return conn, buffered(rw.Reader), nil
+func isKey(s string) bool {
+	key, err := base64.StdEncoding.DecodeString(s)
+	return err == nil && len(key) == 16
 }
 
-func buffered(r *bufio.Reader) []byte {
-	early, _ := r.Peek(r.Buffered()) // what is there cannot fail
-	return early
+// checkNoBody refuses a request with a body, which would be read as what follows it once
+// the connection is taken over.
+func checkNoBody(r *http.Request) *problem {
+	if r.ContentLength == 0 {
+		return nil
+	}
+	return &problem{
+		Status: http.StatusBadRequest, cause: "bad-body", part: true,
+		Detail: "the request has a body: want none, so neither Transfer-Encoding nor a Content-Length above 0",
+	}
 }
 
-// serve hands the socket to a bridge; what begins with a head is an event stream. The
-// HTTP server's goroutine, with its stack and buffers, ends then.
-func (g *Gateway) serve(conn net.Conn, early []byte, d *dialog, head []byte) {
-	c, err := g.poller.Take(conn)
-	if err != nil {
-		g.lose(g.ctx, d, err)
-		return
+// upgradeHead makes the answer that turns a connection into a WebSocket. No extension is
+// agreed on.
+func upgradeHead(_ http.ResponseWriter, r *http.Request) []byte {
+	const magic = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"                 // of RFC 6455
+	proof := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + magic)) //nolint:gosec // see the import
+	head := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " +
+		base64.StdEncoding.EncodeToString(proof[:]) + "\r\n"
+	offered := tokens(r, "Sec-WebSocket-Protocol")
+	if i := slices.IndexFunc(offered, ours); i >= 0 {
+		head += "Sec-WebSocket-Protocol: " + offered[i] + "\r\n"
 	}
-	var on bridge.Conn
-	if head != nil {
-		poll.LimitSilence(c, g.bridges.Config().PeerTimeout) // a WebSocket's client answers pings
-		on = &eventStream{Conn: c, came: len(early), limit: g.cfg.MessageBytes}
-	} else {
-		on = newSocket(c, early, g.cfg.MessageBytes)
-	}
-	g.bridges.Start(g.ctx, on, d, d.options(head))
-}
-
-// lose lets go of a client that was admitted, but has not come about.
-func (g *Gateway) lose(ctx context.Context, d *dialog, err error) {
-	g.metrics.refused.WithLabelValues("upgrade-failed").Inc()
-	g.log.LogAttrs(ctx, slog.LevelDebug, "upgrade failed", slog.String("address", d.address.String()), slog.Any("error", err))
-	if d.held != nil {
-		g.letGo(d.held)
-	}
-	g.dismiss(d.address)
+	return []byte(head + "\r\n")
 }
 
 // ended logs a bridge's end as loudly as its reason deserves.

@@ -10,7 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/lzstock/lzstock/internal/memnet"
+	"github.com/lzstock/lzstock/internal/poll"
 	"github.com/lzstock/lzstock/internal/session"
 )
 
@@ -445,8 +445,8 @@ func TestTokenIsRenewed(t *testing.T) {
 	})
 }
 
-// TestKeyIsTakenBackDuringTheUpgrade has a key taken back, and a token revoked,
-// while the client has not yet read that it was let in.
+// TestKeyIsTakenBackDuringTheUpgrade has a key taken back, and a token revoked, after
+// they were looked at and before the socket begins.
 func TestKeyIsTakenBackDuringTheUpgrade(t *testing.T) {
 	for name, take := range map[string]func(ho *house, d *desk){
 		"key removed": func(_ *house, d *desk) { d.drop("alice"); d.tell() },
@@ -464,24 +464,10 @@ func TestKeyIsTakenBackDuringTheUpgrade(t *testing.T) {
 				if name == "revoked" {
 					headers = withToken(d.token("t", "alice", time.Hour, session.Grant{}))
 				}
-				ho := newHouse(t, Config{Auth: d}, memnet.WithBuffer(64))
-				conn, err := ho.l.Dial()
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer func() { _ = conn.Close() }()
-				var req strings.Builder
-				req.WriteString("GET /v1/stream?trades=AAPL HTTP/1.1\r\nHost: gateway\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
-					"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n")
-				for k, v := range headers {
-					req.WriteString(k + ": " + v[0] + "\r\n")
-				}
-				if _, err := conn.Write([]byte(req.String() + "\r\n")); err != nil {
-					t.Fatal(err)
-				}
-				synctest.Wait() // the answer waits for room
-				take(ho, d)
-				c := raw(t, conn)
+				poller := &faults{Poller: poll.NewGoroutines()}
+				ho := newHouse(t, Config{Auth: d, Poller: poller})
+				poller.meanwhile = func() { take(ho, d) }
+				c := ho.dialAs("/v1/stream?trades=AAPL", headers)
 				c.expect("connected", `"code":401`, "close 4003")
 				ho.clean()
 			})

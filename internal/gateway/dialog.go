@@ -121,17 +121,13 @@ func (d *dialog) apply(o wire.Options) bool {
 	return changed
 }
 
-// options gives what the bridge begins with. head is that of an event stream's answer.
-func (d *dialog) options(head []byte) bridge.Options {
+// options gives what the bridge begins with. head is that of the answer over HTTP.
+func (d *dialog) options(framing wire.Framing, head []byte) bridge.Options {
 	cfg, common := &d.g.cfg, d.g.bridges.Config()
 	limits := wire.Limits{Symbols: d.symbolLimit(), CommandsPerSecond: cfg.CommandRate, MessageBytes: cfg.MessageBytes}
 	age := around(common.MaxAge)
 	hello := wire.Connected{
 		Conn: d.id, Epoch: d.g.epochOf(d.who), Ping: common.PingEvery, MaxAge: age, Limits: limits,
-	}
-	framing := wire.WebSocket
-	if head != nil {
-		framing = wire.EventStream
 	}
 	return bridge.Options{
 		Hub: d.g.hubOf(d.who), ID: d.id, Greeting: wire.AppendConnected(nil, d.format, &hello),
@@ -313,14 +309,7 @@ func (d *dialog) Close(end *bridge.End) {
 			d.g.users.remove(d.who.User, d)
 		}
 		d.g.ended(d, end)
-		if d.held == nil {
-			d.g.dismiss(d.address)
-			return false
-		}
-		d.g.tasks.Go(func() {
-			d.g.letGo(d.held)
-			d.g.dismiss(d.address)
-		})
+		d.g.release(d)
 		return false
 	})
 }

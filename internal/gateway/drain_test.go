@@ -56,11 +56,12 @@ func TestDrain(t *testing.T) {
 		took := ho.drain()
 		synctest.Wait()
 		for _, tc := range []struct{ method, path string }{{"GET", "/v1/stream"}, {"GET", "/v2/iex"}, {"POST", sessionsPath}} {
-			h := http.Header{}
+			h, body := http.Header{}, "{}"
 			if tc.method == "GET" {
+				body = ""
 				h = http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {"AAAAAAAAAAAAAAAAAAAAAA=="}}
 			}
-			resp, text := ho.ask(tc.method, tc.path, h, "{}")
+			resp, text := ho.ask(tc.method, tc.path, h, body)
 			if resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" || !resp.Close || !strings.Contains(text, "problem:draining") {
 				t.Errorf("%s %s: %d %v %s", tc.method, tc.path, resp.StatusCode, resp.Header, text)
 			}

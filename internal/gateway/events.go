@@ -3,9 +3,7 @@ package gateway
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -35,30 +33,11 @@ func (g *Gateway) events(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	d, p := g.examineEvents(r)
-	if p == nil {
-		p = g.admit(d.address)
-	}
 	if p != nil {
 		g.refuse(w, r, *p)
 		return
 	}
-	p = g.introduce(r, d)
-	if p == nil && d.who == nil {
-		p = notAuthenticated("; a browser's EventSource, which cannot send these, uses a session_id")
-	}
-	if p != nil {
-		g.dismiss(d.address)
-		g.refuse(w, r, *p)
-		return
-	}
-	g.headers(w, r)
-	head := streamHead(w.Header())
-	conn, early, err := hijack(w)
-	if err != nil {
-		g.lose(r.Context(), d, err)
-		return
-	}
-	g.serve(conn, early, d, head)
+	g.serve(w, r, d, wire.EventStream, g.streamHead)
 }
 
 // examineEvents looks at a request for an event stream on its own.
@@ -70,6 +49,9 @@ func (g *Gateway) examineEvents(r *http.Request) (*dialog, *problem) {
 		}
 	}
 	if p := g.checkOrigin(r); p != nil {
+		return nil, p
+	}
+	if p := checkNoBody(r); p != nil {
 		return nil, p
 	}
 	if _, p := credentialsOf(r); p != nil {
@@ -111,9 +93,11 @@ func lastPosition(r *http.Request, query url.Values) (since market.Position, p *
 	return since, nil
 }
 
-// streamHead gives the head of the answer. Its end is the connection's: there is no
+// streamHead makes the head of the answer. Its end is the connection's: there is no
 // length, and no chunk would tell more than the event close does.
-func streamHead(h http.Header) []byte {
+func (g *Gateway) streamHead(w http.ResponseWriter, r *http.Request) []byte {
+	g.headers(w, r)
+	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store, no-transform")
 	h.Set("X-Accel-Buffering", "no") // nginx passes it on as it comes
@@ -124,18 +108,6 @@ func streamHead(h http.Header) []byte {
 	_ = h.Write(&b) // memory takes it
 	b.WriteString("\r\n")
 	return wire.AppendEventRetry(b.Bytes(), retryLeast+rand.N(retryMost-retryLeast))
-}
-
-// hijack takes a connection over, with what the client had sent early.
-func hijack(w http.ResponseWriter) (net.Conn, []byte, error) {
-	conn, rw, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		return nil, nil, fmt.Errorf("take the connection over: %w", err)
-	}
-	if err := conn.SetDeadline(time.Time{}); err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("take the connection over: %w", err), conn.Close())
-	}
-	return conn, buffered(rw.Reader), nil
 }
 
 // eventStream is a connection that carries an event stream, as bridge.Conn. Nothing is to

@@ -87,9 +87,17 @@ type house struct {
 
 func newHouse(t *testing.T, cfg Config, network ...memnet.Option) *house {
 	t.Helper()
+	return newHouseBehind(t, cfg, func(l net.Listener) net.Listener { return l }, network...)
+}
+
+// newHouseBehind has the gateway accept from what front makes of its listener.
+func newHouseBehind(t *testing.T, cfg Config, front func(net.Listener) net.Listener, network ...memnet.Option) *house {
+	t.Helper()
 	h := newHub(t)
 	ho := &house{t: t, hub: h, demand: &ledger{want: map[market.Topic]int{}}, l: memnet.Listen(network...), done: make(chan error, 1), logs: &bytes.Buffer{}}
-	cfg.Poller = poll.NewGoroutines() // a bubble cannot see into the system's waits
+	if cfg.Poller == nil {
+		cfg.Poller = poll.NewGoroutines() // a bubble cannot see into the system's waits
+	}
 	var err error
 	ho.g, err = New(cfg, h, ho.demand, slog.New(slog.NewTextHandler(ho.logs, &slog.HandlerOptions{Level: slog.LevelDebug})), prometheus.NewRegistry())
 	if err != nil {
@@ -98,7 +106,8 @@ func newHouse(t *testing.T, cfg Config, network ...memnet.Option) *house {
 	ctx, stop := context.WithCancel(t.Context())
 	ho.stop = stop
 	var wg sync.WaitGroup
-	wg.Go(func() { ho.done <- ho.g.Run(ctx, ho.l) })
+	l := front(ho.l)
+	wg.Go(func() { ho.done <- ho.g.Run(ctx, l) })
 	t.Cleanup(func() { stop(); wg.Wait() })
 	return ho
 }

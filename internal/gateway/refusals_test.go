@@ -1,9 +1,11 @@
 package gateway
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -43,6 +45,7 @@ type refusal struct {
 	allow     string
 	challenge bool
 	events    bool // the event stream's address in place of the WebSocket's
+	plain     bool // as HTTP/1.0
 }
 
 // shelved has prices to be asked for over REST, or an error in their place.
@@ -79,6 +82,13 @@ func refusals() []refusal {
 		{name: "no upgrade", path: "/v2/iex", header: http.Header{"Upgrade": nil}, status: 426, cause: "not-an-upgrade"},
 		{name: "another upgrade", header: http.Header{"Upgrade": {"h2c"}}, status: 426, cause: "not-an-upgrade"},
 		{name: "no connection", path: "/v1beta3/crypto/us", header: http.Header{"Connection": nil}, status: 426, cause: "not-an-upgrade"},
+		{name: "two upgrades", header: http.Header{"Upgrade": {"websocket", "websocket"}}, status: 426, cause: "not-an-upgrade"},
+		{name: "a choice of upgrades", header: http.Header{"Upgrade": {"h2c, websocket"}}, status: 426, cause: "not-an-upgrade"},
+		{name: "two versions", header: http.Header{"Sec-Websocket-Version": {"13", "13"}}, status: 426, cause: "bad-version"},
+		{name: "a choice of versions", header: http.Header{"Sec-Websocket-Version": {"13, 8"}}, status: 426, cause: "bad-version"},
+		{name: "two keys", header: http.Header{"Sec-Websocket-Key": {"dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZQ=="}}, status: 400, cause: "bad-key"},
+		{name: "an upgrade with a body", body: `{}`, status: 400, cause: "bad-body"},
+		{name: "HTTP/1.0", plain: true, status: 426, cause: "bad-http-version"},
 		{name: "no version", header: http.Header{"Sec-Websocket-Version": nil}, status: 426, cause: "bad-version"},
 		{name: "an old version", header: http.Header{"Sec-Websocket-Version": {"8"}}, status: 426, cause: "bad-version"},
 		{name: "no key", header: http.Header{"Sec-Websocket-Key": nil}, status: 400, cause: "bad-key"},
@@ -219,7 +229,7 @@ func refusals() []refusal {
 	}
 	for _, r := range list { // what is no WebSocket's alone is the event stream's too
 		if r.direct == nil && (r.path == "" || strings.HasPrefix(r.path, "/v1/stream")) && r.header.Get("Sec-Websocket-Protocol") == "" &&
-			!slices.Contains([]string{"not-an-upgrade", "bad-version", "bad-key"}, r.cause) {
+			!slices.Contains([]string{"not-an-upgrade", "bad-version", "bad-key", "bad-http-version"}, r.cause) {
 			r.name, r.events = "events, "+r.name, true
 			list = append(list, r)
 		}
@@ -264,6 +274,26 @@ func (ho *house) ask(method, path string, h http.Header, body string) (*http.Res
 	resp, err := hc.Do(req)
 	if err != nil {
 		ho.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	text, _ := io.ReadAll(resp.Body)
+	_ = resp.Body.Close()
+	return resp, string(text)
+}
+
+// askPlain sends a GET of HTTP/1.0.
+func (ho *house) askPlain(path string, h http.Header) (*http.Response, string) {
+	ho.t.Helper()
+	conn, err := ho.l.Dial()
+	if err != nil {
+		ho.t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	_, _ = fmt.Fprintf(conn, "GET %s HTTP/1.0\r\nHost: gateway\r\n", path)
+	_ = h.Write(conn)
+	_, _ = io.WriteString(conn, "\r\n") // what is missing shows in the answer
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		ho.t.Fatal(err)
 	}
 	text, _ := io.ReadAll(resp.Body)
 	_ = resp.Body.Close()
@@ -351,6 +381,9 @@ func (tc *refusal) send(ho *house) (*http.Response, string) {
 		}
 	}
 	maps.Copy(h, tc.header)
+	if tc.plain {
+		return ho.askPlain(path, h)
+	}
 	return ho.ask(method, path, h, tc.body)
 }
 

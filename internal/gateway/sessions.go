@@ -306,16 +306,16 @@ func (g *Gateway) attach(ctx context.Context, id session.ID, c credentials, d *d
 	if err != nil {
 		return g.sessionProblem(ctx, err)
 	}
+	d.held = held // serve lets go of it where nothing comes of the socket
 	s := held.Session()
 	who, err := g.auth.Check(ctx, s.Identity)
 	if err == nil {
 		err = g.offers(&who)
 	}
 	if err != nil {
-		g.tasks.Go(func() { g.letGo(held) })
 		return authProblem(err)
 	}
-	d.held, d.who = held, &who
+	d.who = &who
 	first := commandOf(&s.Request)
 	if d.first != nil {
 		first.Since = d.first.Since
