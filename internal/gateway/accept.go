@@ -109,7 +109,7 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, d *dialog, frami
 		poll.LimitSilence(c, g.bridges.Config().PeerTimeout) // a WebSocket's client answers pings
 		on = &eventStream{Conn: c, came: len(early), limit: g.cfg.MessageBytes}
 	} else {
-		on = newSocket(c, early, g.cfg.MessageBytes)
+		on = newSocket(c, early, g.limits)
 	}
 	opts := d.options(framing, first)
 	begun = true

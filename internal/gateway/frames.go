@@ -3,6 +3,7 @@ package gateway
 import (
 	"encoding/binary"
 	"fmt"
+	"time"
 	"unicode/utf8"
 
 	"github.com/gobwas/ws"
@@ -15,14 +16,34 @@ import (
 const (
 	maxFragments = 64  // frames a message
 	maxControl   = 125 // bytes of a control frame, by RFC 6455
+
+	// frameRate and frameBurst limit frames of all kinds, beside as many as a client may
+	// send commands. Clients ping once a second at most. After a stall, all that they sent
+	// for up to a minute arrives at once.
+	frameRate  = 100 // a second
+	frameBurst = 200 // at once
 )
+
+// frameLimits are what all sockets of a gateway have in common.
+type frameLimits struct {
+	message int           // bytes
+	every   time.Duration // in which a client may send one more frame
+	burst   time.Duration // in which as many come back as it may send at once
+	begun   time.Time     // when the clocks of all budgets were at zero
+}
+
+func newFrameLimits(message, perSecond, atOnce int) *frameLimits {
+	every := time.Second / time.Duration(perSecond)
+	return &frameLimits{message: message, every: every, burst: every * time.Duration(atOnce), begun: time.Now()}
+}
 
 // frames takes a client's bytes as they come, in pieces of any size, and gives
 // the messages in them. It holds memory only while a frame or a message is
 // incomplete.
 type frames struct {
-	limit int // bytes a message
-	begun *partial
+	limits *frameLimits
+	begun  *partial
+	full   time.Duration // when the client may send as many frames at once again as ever, by the limits' clock
 }
 
 // partial is what has come of a frame and of a message.
@@ -43,13 +64,18 @@ func (f *frames) feed(p []byte, take func(bridge.Message)) error {
 			p, state.held = append(state.held, p...), nil
 		}
 	}
+	now := time.Since(f.limits.begun)
+	f.full = max(f.full, now)
 	for {
-		n, err := state.frame(p, f.limit, take)
+		n, err := state.frame(p, f.limits.message, take)
 		if err != nil {
 			return err
 		}
 		if n == 0 {
 			break
+		}
+		if f.full += f.limits.every; f.full > now+f.limits.burst {
+			return broken(wire.RateLimited, "frames come faster than one in %s, and more than %d at once", f.limits.every, f.limits.burst/f.limits.every)
 		}
 		p = p[n:]
 	}
@@ -69,7 +95,7 @@ func (f *partial) frame(p []byte, limit int, take func(bridge.Message)) (int, er
 	if !ok {
 		return 0, nil
 	}
-	if err := f.check(h, limit); err != nil {
+	if err := f.check(h, start, limit); err != nil {
 		return 0, err
 	}
 	end := start + int(h.Length)
@@ -147,8 +173,8 @@ func header(p []byte) (h ws.Header, n int, ok bool) {
 	return h, n, true
 }
 
-// check holds a frame's header against RFC 6455 and our limits.
-func (f *partial) check(h ws.Header, limit int) error {
+// check holds a frame's header, of size bytes, against RFC 6455 and our limits.
+func (f *partial) check(h ws.Header, size, limit int) error {
 	switch {
 	case h.Rsv != 0:
 		return broken(wire.BadFrame, "reserved bits are set, but no extension was agreed on")
@@ -158,6 +184,8 @@ func (f *partial) check(h ws.Header, limit int) error {
 		return broken(wire.BadFrame, "unknown opcode %d", h.OpCode)
 	case h.Length < 0:
 		return broken(wire.BadFrame, "a length's first bit is set")
+	case size != ws.HeaderSize(h):
+		return broken(wire.BadFrame, "a length of %d is written in more bytes than it needs", h.Length)
 	case h.OpCode.IsControl() && (!h.Fin || h.Length > maxControl):
 		return broken(wire.BadFrame, "a control frame must be whole and at most %d bytes", maxControl)
 	case h.OpCode.IsControl():

@@ -165,6 +165,7 @@ type Gateway struct {
 	slots    *semaphore.Weighted
 	bridges  *bridge.Factory
 	poller   poll.Poller
+	limits   *frameLimits
 	log      *slog.Logger
 	audit    *audit
 	metrics  *metrics
@@ -192,6 +193,7 @@ func New(cfg Config, h *hub.Hub, demand Demand, log *slog.Logger, reg prometheus
 		cfg: cfg, made: time.Now(), hub: h, demand: demand, auth: cfg.Auth, anybody: open(), log: log, audit: &audit{log: log}, bridges: bridge.NewFactory(h, cfg.Bridge),
 		users: users{sockets: map[session.User][]*dialog{}}, slots: semaphore.NewWeighted(int64(cfg.Authenticating)),
 	}
+	g.limits = newFrameLimits(cfg.MessageBytes, cfg.CommandRate+frameRate, cfg.CommandBurst+frameBurst)
 	sessions := cfg.Sessions
 	sessions.OnRevoke, sessions.Logger = g.revoke, log
 	if g.sessions, err = session.New(sessions); err != nil {

@@ -631,7 +631,7 @@ func FuzzFrames(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte, piece uint8) {
 		read := func(size int) (got []string, err error) {
-			fr := frames{limit: 1024}
+			fr := frames{limits: newFrameLimits(1024, 1, 1<<20)}
 			for p := bytes.Clone(data); len(p) > 0 && err == nil; {
 				n := min(size, len(p))
 				err = fr.feed(p[:n:n], func(m bridge.Message) {

@@ -21,8 +21,8 @@ type socket struct {
 
 // newSocket takes over a connection after its upgrade. early is what the client
 // sent behind its request.
-func newSocket(conn poll.Conn, early []byte, limit int) *socket {
-	s := &socket{Conn: conn, frames: frames{limit: limit}}
+func newSocket(conn poll.Conn, early []byte, limits *frameLimits) *socket {
+	s := &socket{Conn: conn, frames: frames{limits: limits}}
 	if len(early) > 0 {
 		s.frames.begun = &partial{held: slices.Clone(early)}
 	}
