@@ -99,6 +99,8 @@ type edgeFlags struct {
 	AddressSockets  int             `group:"Clients:" default:"0" help:"Greatest number of sockets of an address; 0 is no limit." placeholder:"N"`
 	UserSessions    int             `group:"Clients:" default:"0" help:"Greatest number of sessions of a user; 0 is 16." placeholder:"N"`
 	MaxSessions     int             `group:"Clients:" default:"0" help:"Greatest number of sessions; 0 is 100,000." placeholder:"N"`
+	SessionBytes    byteSize        `group:"Clients:" default:"128MiB" help:"Greatest memory of all sessions." placeholder:"SIZE" name:"max-session-bytes"`
+	UserBytes       byteSize        `group:"Clients:" default:"1MiB" help:"Greatest memory of a user's sessions, or of an address's where nobody says who they are." placeholder:"SIZE" name:"user-session-bytes"`
 	Delayed         []time.Duration `group:"Clients:" help:"How late prices are for those whose credentials say so, such as 15m; what waits so long takes memory." placeholder:"TIME,..."`
 	SessionNats     string          `group:"Clients:" help:"NATS servers that keep the sessions of several gateways, reached with the NATS flags; without, they are in memory and end with this process." placeholder:"URL"`
 }
@@ -112,7 +114,7 @@ func (f edgeFlags) edge(nats natsFlags) (app.EdgeConfig, error) {
 	return app.EdgeConfig{
 		Listen: f.Listen, TLS: app.TLS{CertFile: f.TlsCert, KeyFile: f.TlsKey}, Auth: a, InsecureOpen: f.InsecureOpen,
 		Proxies: f.TrustedProxies, ProxyProtocol: f.ProxyProtocol, Origins: f.Origins,
-		Sessions:   session.Config{PerUser: f.UserSessions, Total: f.MaxSessions},
+		Sessions:   session.Config{PerUser: f.UserSessions, Total: f.MaxSessions, UserBytes: int(f.UserBytes), TotalBytes: int(f.SessionBytes)},
 		SessionBus: nats.nats(f.SessionNats), UserSockets: f.UserSockets, Opens: f.AddressRate, Requests: f.UserRate, UserTopics: f.UserTopics, Topics: f.MaxTopics, Delayed: f.Delayed,
 		Dashboard: f.Dashboard,
 		Waiting:   f.MaxWaiting, AddressWaiting: f.AddressWaiting, Connects: f.AddressConnects,

@@ -25,6 +25,7 @@ type metrics struct {
 	events, delivered, merged        *prometheus.Desc
 	replayed, fetches, gaps          *prometheus.Desc
 	sessions, attached, session, age *prometheus.Desc
+	stored                           *prometheus.Desc
 }
 
 func newMetrics(g *Gateway, reg prometheus.Registerer) (*metrics, error) {
@@ -59,6 +60,7 @@ func newMetrics(g *Gateway, reg prometheus.Registerer) (*metrics, error) {
 		fetches:   desc("replay_fetches_total", "Times that a client's past had to come from a monitor."),
 		gaps:      desc("resume_gaps_total", "Clients that resumed and were told that events are lost to them."),
 		sessions:  prometheus.NewDesc("lzstock_sessions", "Sessions on all gateways that keep theirs together.", nil, nil),
+		stored:    prometheus.NewDesc("lzstock_sessions_bytes", "Bytes that these sessions take.", nil, nil),
 		attached:  prometheus.NewDesc("lzstock_sessions_attached", "Sessions that a socket of this gateway has.", nil, nil),
 		session:   prometheus.NewDesc("lzstock_session_events_total", "What was done with sessions here, and what was refused.", []string{"event"}, nil),
 		age: desc("age_seconds",
@@ -76,7 +78,7 @@ func newMetrics(g *Gateway, reg prometheus.Registerer) (*metrics, error) {
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		m.sockets, m.streams, m.topics, m.inbox, m.ends, m.writes, m.bytes, m.frames, m.helpers, m.shed, m.events, m.delivered, m.merged,
-		m.sessions, m.attached, m.session, m.age, m.replayed, m.fetches, m.gaps, m.draining, m.notices,
+		m.sessions, m.stored, m.attached, m.session, m.age, m.replayed, m.fetches, m.gaps, m.draining, m.notices,
 	} {
 		ch <- d
 	}
@@ -116,10 +118,11 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	ch <- ages(m.age, &b)
 	s := m.g.sessions.Stats()
 	gauge(m.sessions, s.Sessions)
+	gauge(m.stored, s.Bytes)
 	gauge(m.attached, s.Attached)
 	for event, n := range map[string]uint64{
 		"created": s.Created, "attached": s.Attaches, "detached": s.Detaches, "deleted": s.Deletes, "revoked": s.Revocations,
-		"superseded": s.Superseded, "user_quota": s.UserQuota, "total_quota": s.TotalQuota, "unavailable": s.Unavailable, "store_failure": s.Failures,
+		"superseded": s.Superseded, "user_quota": s.UserQuota, "total_quota": s.TotalQuota, "user_bytes": s.UserBytes, "total_bytes": s.TotalBytes, "unavailable": s.Unavailable, "store_failure": s.Failures,
 	} {
 		count(m.session, n, event)
 	}

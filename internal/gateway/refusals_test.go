@@ -201,6 +201,18 @@ func refusals() []refusal {
 			status: 429, cause: "session-quota", retry: "60",
 		},
 		{
+			name: "sessions of a user that are too large together", method: "POST", path: sessionsPath, header: withKey("alice"), body: `{}`,
+			cfg:    func(c *Config) { c.Sessions.UserBytes = 1000 },
+			before: func(ho *house, _ *desk, _ *refusal) { ho.session("alice", `{}`) },
+			status: 429, cause: "session-bytes", retry: "60",
+		},
+		{
+			name: "sessions that are too large together", method: "POST", path: sessionsPath, header: withKey("alice"), body: `{}`,
+			cfg:    func(c *Config) { c.Sessions.TotalBytes = 1000 },
+			before: func(ho *house, _ *desk, _ *refusal) { ho.session("bob", `{}`) },
+			status: 503, cause: "sessions-full", retry: "60",
+		},
+		{
 			name: "too many sessions", method: "POST", path: sessionsPath, header: withKey("alice"), body: `{}`,
 			cfg:    func(c *Config) { c.Sessions.Total = 1 },
 			before: func(ho *house, _ *desk, _ *refusal) { ho.session("bob", `{}`) },

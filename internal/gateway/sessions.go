@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lzstock/lzstock/internal/edge"
 	"github.com/lzstock/lzstock/internal/session"
 	"github.com/lzstock/lzstock/internal/wire"
 	"github.com/lzstock/lzstock/market"
@@ -214,6 +215,9 @@ func (g *Gateway) createSession(w http.ResponseWriter, r *http.Request, who sess
 	if n, limit := dialog.topics.symbols(cmd.Topics), dialog.symbolLimit(); n > limit {
 		return &problem{Status: http.StatusBadRequest, cause: "too-many-symbols", Detail: tooManySymbols(n, limit).Error()}
 	}
+	if who.Method == session.Open {
+		who.User = session.User(edge.Network(g.cfg.Addresses.Of(r)).String())
+	}
 	id, s, err := g.sessions.Create(r.Context(), who, requestOf(&cmd))
 	if err != nil {
 		return g.sessionProblem(r.Context(), err)
@@ -268,8 +272,10 @@ func (g *Gateway) sessionProblem(ctx context.Context, err error) *problem {
 		return &problem{Status: http.StatusNotFound, cause: "no-session", Detail: "no such session: it is unknown, has expired, or belongs to somebody else"}
 	case errors.Is(err, session.ErrUserQuota):
 		return &problem{Status: http.StatusTooManyRequests, cause: "session-quota", Detail: session.ErrUserQuota.Error() + ": delete some, or let them expire", retryAfter: time.Minute}
-	case errors.Is(err, session.ErrTotalQuota):
-		return &problem{Status: http.StatusServiceUnavailable, cause: "sessions-full", Detail: session.ErrTotalQuota.Error(), retryAfter: time.Minute}
+	case errors.Is(err, session.ErrUserBytes):
+		return &problem{Status: http.StatusTooManyRequests, cause: "session-bytes", Detail: session.ErrUserBytes.Error() + ": delete some, or let them expire", retryAfter: time.Minute}
+	case errors.Is(err, session.ErrTotalQuota), errors.Is(err, session.ErrTotalBytes):
+		return &problem{Status: http.StatusServiceUnavailable, cause: "sessions-full", Detail: "there is no room for more sessions", retryAfter: time.Minute}
 	case errors.Is(err, session.ErrRevoked):
 		return &problem{Status: http.StatusUnauthorized, cause: "auth-revoked", Detail: session.ErrRevoked.Error(), challenge: true}
 	case errors.Is(err, session.ErrSuperseded):
@@ -360,8 +366,14 @@ func (d *dialog) save(ctx context.Context) {
 	req.Topics, req.Delivery, req.Interval, req.Heartbeat = d.topics.all(), d.delivery, d.interval, d.heartbeat
 	d.g.tasks.Go(func() {
 		defer d.turn.give()
-		if err := d.held.Update(ctx, req); err != nil && !errors.Is(err, session.ErrSuperseded) && !errors.Is(err, session.ErrNotFound) {
-			d.g.log.LogAttrs(ctx, slog.LevelWarn, "session was not stored", slog.String("session", d.held.Name()), slog.Any("error", err))
+		err := d.held.Update(ctx, req)
+		level := slog.LevelWarn
+		switch {
+		case err == nil, errors.Is(err, session.ErrSuperseded), errors.Is(err, session.ErrNotFound):
+			return
+		case errors.Is(err, session.ErrTooLarge), errors.Is(err, session.ErrUserBytes): // the client's own doing
+			level = slog.LevelDebug
 		}
+		d.g.log.LogAttrs(ctx, level, "session was not stored", slog.String("session", d.held.Name()), slog.Any("error", err))
 	})
 }

@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/lzstock/lzstock/internal/edge"
 	"github.com/lzstock/lzstock/internal/session"
 )
 
@@ -169,6 +171,42 @@ func TestManySocketsWantOneSession(t *testing.T) {
 			t.Errorf("ends: %v", ends)
 		}
 		ho.clean()
+	})
+}
+
+// TestOpenSessionsCountByAddress has addresses make large sessions of a gateway that asks
+// nobody who they are.
+func TestOpenSessionsCountByAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ho := newHouse(t, Config{Addresses: edge.Addresses{Proxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}}, Symbols: 1 << 20})
+		synctest.Wait()
+		var list []string
+		for i := range 6000 {
+			list = append(list, fmt.Sprintf("S%06d", i))
+		}
+		body := `{"trades":["` + strings.Join(list, `","`) + `"]}`
+		const want = 17
+		for _, address := range []string{"192.0.2.1", "192.0.2.2", "2001:db8::1"} {
+			made := 0
+			for range 20 {
+				resp, text := ho.ask("POST", sessionsPath, http.Header{"X-Forwarded-For": {address}}, body)
+				switch {
+				case resp.StatusCode == http.StatusCreated:
+					made++
+				case resp.StatusCode != http.StatusTooManyRequests || !strings.Contains(text, "problem:session-bytes"):
+					t.Fatalf("%d %s", resp.StatusCode, text)
+				}
+			}
+			if made != want {
+				t.Errorf("%s made %d sessions, want %d", address, made, want)
+			}
+		}
+		if resp, text := ho.ask("POST", sessionsPath, http.Header{"X-Forwarded-For": {"2001:db8::2"}}, body); resp.StatusCode != http.StatusTooManyRequests {
+			t.Errorf("another address of the same network: %d %s", resp.StatusCode, text)
+		}
+		if n, most := ho.g.sessions.Stats().Bytes, 3*session.DefaultUserBytes; n > most {
+			t.Errorf("sessions take %d bytes, want at most %d", n, most)
+		}
 	})
 }
 

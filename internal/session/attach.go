@@ -122,7 +122,7 @@ func (m *Manager) attach(ctx context.Context, h hash, conn string, end func(Caus
 		if err != nil {
 			return nil, err
 		}
-		m.wrote(h, rev)
+		m.wrote(h, rev, sizeOf(value))
 		a := &Attachment{m: m, hash: h, name: h.name(), end: end, busy: make(chan struct{}, 1), session: s, rev: rev}
 		return a, m.settle(sl, a)
 	}

@@ -18,7 +18,7 @@ func (a *Attachment) Session() Session {
 }
 
 // Update remembers what the client asks for now. Errors: what is wrong with the
-// request, ErrTooLarge; ErrSuperseded and ErrNotFound, where the session was
+// request, ErrTooLarge, ErrUserBytes, ErrTotalBytes; ErrSuperseded and ErrNotFound, where the session was
 // lost; ErrUnavailable, where the store cannot be reached: then the next renewal
 // stores it.
 func (a *Attachment) Update(ctx context.Context, req Request) error {
@@ -28,7 +28,11 @@ func (a *Attachment) Update(ctx context.Context, req Request) error {
 	req.Topics = slices.Clone(req.Topics)
 	next := a.Session()
 	next.Request = req
-	if _, err := next.encode(); err != nil {
+	value, err := next.encode()
+	if err == nil {
+		err = a.m.grow(a.hash, next.Identity.account(), sizeOf(value))
+	}
+	if err != nil {
 		return err
 	}
 	a.m.mu.Lock()
@@ -105,7 +109,7 @@ func (a *Attachment) store(ctx context.Context, change func(*Session)) error {
 		}
 		switch {
 		case err == nil:
-			a.stored(rev, s.Expires)
+			a.stored(rev, s.Expires, sizeOf(value))
 			return nil
 		case errors.Is(err, ErrConflict), errors.Is(err, ErrExists):
 			if err := a.reread(ctx); err != nil {
@@ -118,7 +122,7 @@ func (a *Attachment) store(ctx context.Context, change func(*Session)) error {
 	return errors.New("others write it all the time")
 }
 
-func (a *Attachment) stored(rev uint64, expires time.Time) {
+func (a *Attachment) stored(rev uint64, expires time.Time, bytes int) {
 	m := a.m
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -128,7 +132,7 @@ func (a *Attachment) stored(rev uint64, expires time.Time) {
 	a.rev, a.missing, a.session.Expires = max(a.rev, rev), false, expires
 	m.max = max(m.max, rev)
 	if !a.done {
-		m.view.add(a.hash, a.session.Identity.account(), rev)
+		m.view.add(a.hash, a.session.Identity.account(), rev, bytes)
 	}
 }
 

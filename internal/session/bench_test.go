@@ -36,6 +36,7 @@ func BenchmarkStored(b *testing.B) {
 		known := heap()
 		b.ReportMetric((stored-empty)/n, "B/stored")
 		b.ReportMetric((known-stored)/n, "B/known")
+		b.ReportMetric(float64(g.Stats().Bytes)/n, "B/counted")
 		g.stop()
 		runtime.KeepAlive(kv)
 	}

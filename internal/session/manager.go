@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -20,6 +21,11 @@ var (
 	ErrUserQuota = errors.New("too many sessions of this user")
 	// ErrTotalQuota says that there are as many sessions as there may be.
 	ErrTotalQuota = errors.New("too many sessions")
+	// ErrUserBytes says that the sessions of the user, or of the address where nobody
+	// says who they are, take as many bytes as they may.
+	ErrUserBytes = errors.New("the sessions of this user or address take too much memory")
+	// ErrTotalBytes says that all sessions together take as many bytes as they may.
+	ErrTotalBytes = errors.New("all sessions together take too much memory")
 	// ErrUnavailable says that the store cannot be reached. It may return.
 	ErrUnavailable = errors.New("sessions are not available")
 	// ErrSuperseded says that a newer socket has the session.
@@ -37,6 +43,8 @@ const (
 	DefaultRevoked    = 24 * time.Hour
 	DefaultPerUser    = 16
 	DefaultTotal      = 100_000
+	DefaultUserBytes  = 1 << 20
+	DefaultTotalBytes = 128 << 20
 )
 
 // patience is how long a call waits for a store that does not answer.
@@ -57,8 +65,12 @@ type Config struct {
 	Revoked time.Duration
 	// PerUser and Total are how many sessions there may be, 16 and 100,000 by
 	// default. A grant's own limit comes before PerUser. Where the gateway asks
-	// for no credentials, everybody is one user, and PerUser has no default.
+	// for no credentials, an address is a user, and PerUser has no default.
 	PerUser, Total int
+	// UserBytes and TotalBytes are how many bytes the sessions of one user, and all
+	// together, may take in the store and in what a gateway knows of them; 1 MiB and
+	// 128 MiB by default.
+	UserBytes, TotalBytes int
 	// OnRevoke is called for every revocation, once, from Run or Revoke: the
 	// sockets of that user that were opened with credentials issued until then
 	// must end, also those without a session. It must not block.
@@ -70,12 +82,14 @@ type Config struct {
 // Stats tells what a Manager did, and what there is.
 type Stats struct {
 	Sessions int // there are, on all gateways, as far as is known
+	Bytes    int // that these take
 	Attached int // sockets of this gateway
 	Live     bool
 
 	Created, Attaches, Detaches, Deletes, Revocations uint64
 	Superseded, Deleted, Revoked                      uint64 // sockets of this gateway that ended so
 	UserQuota, TotalQuota, Unavailable                uint64 // refusals
+	UserBytes, TotalBytes                             uint64 // refusals, too
 	Renewals, Restored, Failures                      uint64 // of writes for attached sessions
 	Watches, Damaged                                  uint64 // times that watching began; records that make no sense
 }
@@ -120,9 +134,11 @@ func New(cfg Config) (*Manager, error) {
 	if cfg.PerUser < 0 || cfg.Total < 0 {
 		return nil, fmt.Errorf("sessions: %d a user and %d in all: want positive numbers, or 0 for the defaults", cfg.PerUser, cfg.Total)
 	}
-	if cfg.Total == 0 {
-		cfg.Total = DefaultTotal
+	if cfg.UserBytes < 0 || cfg.TotalBytes < 0 {
+		return nil, fmt.Errorf("sessions: %d bytes a user and %d in all: want positive numbers, or 0 for the defaults", cfg.UserBytes, cfg.TotalBytes)
 	}
+	cfg.Total = cmp.Or(cfg.Total, DefaultTotal)
+	cfg.UserBytes, cfg.TotalBytes = cmp.Or(cfg.UserBytes, DefaultUserBytes), cmp.Or(cfg.TotalBytes, DefaultTotalBytes)
 	if cfg.KV == nil {
 		cfg.KV = NewMemory(MemoryConfig{})
 	}
@@ -138,9 +154,10 @@ func New(cfg Config) (*Manager, error) {
 	}, nil
 }
 
-// Create makes a session that lives for Config.Unattached unless a socket comes.
-// Errors: what is wrong with the request, ErrTooLarge, ErrUserQuota,
-// ErrTotalQuota, ErrRevoked, ErrUnavailable.
+// Create makes a session that lives for Config.Unattached unless a socket comes. Where
+// the gateway asks for no credentials, the user is the client's address. Errors: what is
+// wrong with the request, ErrTooLarge, ErrUserQuota, ErrTotalQuota, ErrUserBytes,
+// ErrTotalBytes, ErrRevoked, ErrUnavailable.
 //
 // Quotas count what this gateway sees, its own sessions at once and those of
 // others when the store tells. So a quota is exact on one gateway, and several
@@ -174,7 +191,7 @@ func (m *Manager) create(ctx context.Context, who *Identity, value []byte) (ID, 
 	}
 	id := newID()
 	h := hashOf(string(id))
-	if err := m.reserve(h, who); err != nil {
+	if err := m.reserve(h, who, sizeOf(value)); err != nil {
 		return "", err
 	}
 	rev, err := m.kv.Create(ctx, h.key(sessionKey), value, m.cfg.Unattached)
@@ -182,7 +199,7 @@ func (m *Manager) create(ctx context.Context, who *Identity, value []byte) (ID, 
 		m.forget(h)
 		return "", err
 	}
-	m.wrote(h, rev)
+	m.wrote(h, rev, sizeOf(value))
 	// A revocation that this gateway has not seen may be older than the session,
 	// and has not found it then.
 	if err := m.welcome(ctx, who); err != nil {
@@ -270,7 +287,7 @@ func (m *Manager) Stats() Stats {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.stats
-	s.Sessions, s.Attached, s.Live = len(m.view.sessions), m.ring.len(), m.lost.IsZero()
+	s.Sessions, s.Bytes, s.Attached, s.Live = len(m.view.sessions), m.view.bytes, m.ring.len(), m.lost.IsZero()
 	return s
 }
 
@@ -305,7 +322,7 @@ func (m *Manager) await(ctx context.Context) error {
 // failed gives the error of a call of ours: one of the sentinels. ctx is the
 // caller's.
 func (m *Manager) failed(ctx context.Context, what string, err error) error {
-	for _, known := range []error{ErrNotFound, ErrUserQuota, ErrTotalQuota, ErrSuperseded, ErrRevoked, ErrTooLarge} {
+	for _, known := range []error{ErrNotFound, ErrUserQuota, ErrTotalQuota, ErrUserBytes, ErrTotalBytes, ErrSuperseded, ErrRevoked, ErrTooLarge} {
 		if errors.Is(err, known) {
 			return fmt.Errorf("%s: %w", what, err)
 		}

@@ -38,11 +38,11 @@ type Holder struct {
 // Attached reports whether a socket holds the session.
 func (s *Session) Attached() bool { return s.Holder != Holder{} }
 
-// account is whom the session counts for and belongs to. Everybody is one where
-// the gateway asks for nothing.
+// account returns whom a session counts for. Where the gateway asks for nothing, User
+// names an address, which is no user of that name.
 func (i *Identity) account() User {
 	if i.Method == Open {
-		return ""
+		return "\x00" + i.User
 	}
 	return i.User
 }

@@ -108,7 +108,7 @@ func (m *Manager) load(l *loading, e Entry) {
 			l.events[h] = ev
 		}
 		if e.Op == OpPut {
-			l.view.add(h, account, e.Rev)
+			l.view.add(h, account, e.Rev, sizeOf(e.Value))
 		}
 	}
 }
@@ -142,7 +142,7 @@ func (m *Manager) synced(l *loading, upTo uint64) {
 	newer := func(rev uint64) bool { return rev == 0 || (!anew && rev > upTo) }
 	for h, s := range m.view.sessions {
 		if newer(s.rev) {
-			l.view.add(h, s.user.user, s.rev)
+			l.view.add(h, s.user.user, s.rev, s.bytes)
 		}
 	}
 	for h, mk := range m.view.marks {
@@ -239,7 +239,7 @@ func (m *Manager) changed(h hash, e Entry, account User, ev event) {
 	m.mu.Lock()
 	m.max = max(m.max, e.Rev)
 	if e.Op == OpPut {
-		m.view.add(h, account, e.Rev)
+		m.view.add(h, account, e.Rev, sizeOf(e.Value))
 	} else if s, ok := m.view.sessions[h]; ok && s.rev < e.Rev {
 		m.view.remove(h)
 	}
