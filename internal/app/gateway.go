@@ -99,7 +99,7 @@ func Gateway(ctx context.Context, p Process, c GatewayConfig) error {
 
 // gateway adds a gateway on l, its hub, and the one stream that fills it.
 func (b *builder) gateway(l net.Listener, from upstream.Config, c gateway.Config, late ...time.Duration) error {
-	h, err := newGatewayHub()
+	h, err := newGatewayHub(0)
 	if err != nil {
 		return err
 	}
@@ -149,15 +149,15 @@ func lingerOf(late []time.Duration) (linger time.Duration) {
 // about 13 MB.
 const gatewayWindow = 32768
 
-func newGatewayHub() (*hub.Hub, error) {
-	return hub.New(hub.Config{Window: gatewayWindow, Encode: func(dst []byte, format int, e *market.Event) []byte {
+func newGatewayHub(behind time.Duration) (*hub.Hub, error) {
+	return hub.New(hub.Config{Window: gatewayWindow, Delay: behind, Encode: func(dst []byte, format int, e *market.Event) []byte {
 		return wire.AppendEvent(dst, wire.Format(format), e)
 	}})
 }
 
 // late adds what shows prices late, for those who may not see them earlier.
 func (b *builder) late(by time.Duration, c *gateway.Config) (*delay.Line, error) {
-	h, err := newGatewayHub()
+	h, err := newGatewayHub(by)
 	if err != nil {
 		return nil, err
 	}

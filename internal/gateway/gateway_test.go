@@ -115,7 +115,13 @@ func newHouseBehind(t *testing.T, cfg Config, front func(net.Listener) net.Liste
 // newHub runs a hub until the test has ended all that needs it.
 func newHub(t *testing.T) *hub.Hub {
 	t.Helper()
-	h, err := hub.New(hub.Config{Open: true, Shards: 2, Window: 8, Encode: func(dst []byte, f int, e *market.Event) []byte {
+	return newHubBehind(t, 0)
+}
+
+// newHubBehind runs a hub that gets events later than others.
+func newHubBehind(t *testing.T, delay time.Duration) *hub.Hub {
+	t.Helper()
+	h, err := hub.New(hub.Config{Open: true, Shards: 2, Window: 8, Delay: delay, Encode: func(dst []byte, f int, e *market.Event) []byte {
 		return wire.AppendEvent(dst, wire.Format(f), e)
 	}})
 	if err != nil {

@@ -196,7 +196,7 @@ func TestLimitsOfAGrant(t *testing.T) {
 // late makes a configuration with a second hub, whose prices are 15 minutes old.
 func lateConfig(t *testing.T, d *desk) (Config, *house) {
 	t.Helper()
-	h := newHub(t)
+	h := newHubBehind(t, 15*time.Minute)
 	return Config{Auth: d, Delayed: map[time.Duration]Late{15 * time.Minute: {
 		Hub: h, Epoch: func() market.Epoch { return 42 },
 	}}}, &house{t: t, hub: h}

@@ -48,6 +48,7 @@ type catchUp struct {
 	ahead     market.Seq      // the greatest position that the member has seen
 	sure      bool            // that there is such a position
 	asks      bool            // whether there is
+	trusted   time.Time       // until when the member is believed, in a delayed hub; zero: it was not yet asked
 	tip       bool            // nothing is missing by now
 	beyond    bool            // topics have what is still to come
 
@@ -98,8 +99,8 @@ func (s *shard) catchUpOn(m *Member, req *CatchUp) {
 	c.landed() // new topics are not in what was asked for
 	c.wanted = false
 	c.turn++
-	if req.Since.Epoch == c.Since.Epoch {
-		c.ahead = max(c.ahead, req.Since.Seq)
+	if req.Since.Epoch == c.Since.Epoch && req.Since.Seq > c.ahead {
+		c.ahead, c.trusted = req.Since.Seq, time.Time{}
 	}
 }
 
@@ -145,8 +146,15 @@ func (s *shard) catchUp(m *Member) (more bool, wake time.Time) {
 		s.giveUp(m)
 		return false, time.Time{}
 	}
-	if c.ahead > s.position && !c.sure {
+	var until time.Time // when a position ahead of a delayed hub is given up
+	switch {
+	case c.ahead <= s.position || c.sure:
+	case s.hub.cfg.Delay == 0:
 		return false, s.verify(m)
+	default:
+		if until = s.trust(m); until.IsZero() {
+			return false, until
+		}
 	}
 	if m.box.Mode() == mailbox.Latest {
 		s.catchUpLatest(m)
@@ -179,7 +187,7 @@ func (s *shard) catchUp(m *Member) (more bool, wake time.Time) {
 		default: // what comes next is here already
 			c.began, c.tip = s.now, true
 			s.tell(m)
-			return false, time.Time{}
+			return false, until
 		}
 		if err != nil {
 			s.fail(m, err)
@@ -190,7 +198,7 @@ func (s *shard) catchUp(m *Member) (more bool, wake time.Time) {
 		}
 		room -= m.box.Len() - before
 	}
-	return false, time.Time{}
+	return false, until
 }
 
 // verify waits for the hub to reach a position that the member has seen elsewhere.
@@ -211,6 +219,21 @@ func (s *shard) verify(m *Member) (wake time.Time) {
 		c.asks = true
 		s.ask(m, Want{Topics: s.wanted(m), After: market.Position{Epoch: s.epoch, Seq: c.ahead}})
 	}
+	return time.Time{}
+}
+
+// trust believes a member that names a position ahead of a delayed hub: to look it up
+// would tell how far other hubs are. Within its delay the hub passes every position that
+// there is by now. It returns when the position is given up, the zero time once it is.
+func (s *shard) trust(m *Member) (until time.Time) {
+	c := m.catch
+	if c.trusted.IsZero() || s.behind() {
+		c.trusted = s.now.Add(s.hub.cfg.Delay + aheadLimit)
+	}
+	if s.now.Before(c.trusted) {
+		return c.trusted
+	}
+	s.giveUp(m)
 	return time.Time{}
 }
 

@@ -32,6 +32,10 @@ type Config struct {
 	// Window is how many recent events of all topics together are kept for members
 	// that catch up; 0 means none.
 	Window int
+	// Delay is how much later than other hubs this one gets events, for members that
+	// must not learn where those are. A position ahead of the hub is then looked up
+	// nowhere else: the hub waits as long for it as it may be behind.
+	Delay time.Duration
 	// Open makes every topic live from its first event on.
 	Open bool
 	// Encode makes the bodies that sinks ask for; see mailbox.Item.Body.
@@ -76,9 +80,9 @@ type Notice struct {
 
 // New makes a hub, which does nothing before Run.
 func New(cfg Config) (*Hub, error) {
-	if cfg.Shards < 0 || cfg.Inbox < 0 || cfg.History < 0 || cfg.Window < 0 {
-		return nil, fmt.Errorf("hub: shards %d, inbox %d, history %d and window %d must not be negative",
-			cfg.Shards, cfg.Inbox, cfg.History, cfg.Window)
+	if cfg.Shards < 0 || cfg.Inbox < 0 || cfg.History < 0 || cfg.Window < 0 || cfg.Delay < 0 {
+		return nil, fmt.Errorf("hub: shards %d, inbox %d, history %d, window %d and delay %s must not be negative",
+			cfg.Shards, cfg.Inbox, cfg.History, cfg.Window, cfg.Delay)
 	}
 	if cfg.Shards == 0 {
 		cfg.Shards = runtime.GOMAXPROCS(0)
