@@ -37,6 +37,7 @@ type Options struct {
 	Greeting  []byte   // the first message, ahead of anything that the hub has to say
 	Format    wire.Format
 	Framing   wire.Framing
+	Anonymous bool   // it is not known who the client is: until Admit it is told no position
 	Head      []byte // what goes ahead of all messages: the answer over HTTP
 	Mailbox   mailbox.Options
 	Interval  time.Duration // least time between two frames of data; 0: none
@@ -155,6 +156,15 @@ func (b *Bridge) Member() *hub.Member { return b.member.Load() }
 // waits, in the order of Send.
 func (b *Bridge) Send(ctx context.Context, payload []byte) error {
 	return b.Member().Do(ctx, func(time.Time) { b.control(payload) })
+}
+
+// Admit is Send for the message that says that the client is known now. From then on
+// it is told positions.
+func (b *Bridge) Admit(ctx context.Context, payload []byte) error {
+	return b.Member().Do(ctx, func(time.Time) {
+		b.anonymous = false
+		b.control(payload)
+	})
 }
 
 // SendNow is Send for callers on the shard's goroutine, such as the functions

@@ -179,7 +179,7 @@ func (b *Bridge) tell(box *mailbox.Mailbox, age time.Duration) {
 	b.told = true
 	left := max(0, b.endAt-age)
 	m := wire.Reconnect{Reason: b.why, Deadline: left, Delay: rand.N(left/2 + 1)}
-	if epoch, seq := b.Member().Epoch(), b.reached(box, b.last); epoch != 0 && seq != 0 && seq <= box.Through() {
+	if epoch, seq := b.Member().Epoch(), b.reached(box, b.last); !b.anonymous && epoch != 0 && seq != 0 && seq <= box.Through() {
 		m.Since = market.Position{Epoch: epoch, Seq: seq}
 	}
 	b.control(wire.AppendReconnect(nil, b.format, m))

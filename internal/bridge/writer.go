@@ -24,6 +24,7 @@ type writer struct {
 	sure      bool        // of an event stream: what was sent last is where to resume
 	ordered   bool        // order was seen
 	told      bool        // the client was told to move
+	anonymous bool        // the client must not know any position
 	why       wire.Reason // for which it ends at endAt
 	made      uint32      // frames in what is offered next
 	bytes     uint64      // offered to the connection
@@ -44,6 +45,7 @@ func (b *Bridge) initWriter(opts Options) {
 	b.format, b.interval, b.heartbeat = opts.Format, opts.Interval, cmp.Or(opts.Heartbeat, cfg.HeartbeatEvery)
 	b.pingAt, b.heartbeatAt = cfg.PingEvery, b.heartbeat
 	b.endAt, b.why = cmp.Or(opts.MaxAge, cfg.MaxAge), wire.MaxAge
+	b.anonymous = opts.Anonymous
 	b.framing, b.lane = opts.Framing, append(b.lane, opts.Head...)
 	if len(opts.Greeting) > 0 {
 		b.control(opts.Greeting)
@@ -124,6 +126,9 @@ func (b *Bridge) live(box *mailbox.Mailbox, age time.Duration) time.Duration {
 		b.heartbeatAt = age + b.heartbeat
 		if box.Empty() && !b.busy {
 			through := box.Through()
+			if b.anonymous {
+				through = 0
+			}
 			beat := wire.AppendHeartbeat(nil, b.format, wire.Heartbeat{Time: b.born.Add(age), Seq: through})
 			b.ahead(b.format.Opcode(), beat, b.place(box, through))
 		} else {

@@ -86,7 +86,7 @@ func (d *dialog) welcome(ctx context.Context, who session.Identity) error {
 	if err := d.enter(ctx); err != nil {
 		return err
 	}
-	if err := d.bridge.Send(ctx, wire.AppendAuthenticated(nil, d.format)); err != nil {
+	if err := d.bridge.Admit(ctx, wire.AppendAuthenticated(nil, d.format)); err != nil {
 		return err
 	}
 	d.greeted = true

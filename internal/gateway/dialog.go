@@ -130,7 +130,7 @@ func (d *dialog) options(framing wire.Framing, head []byte) bridge.Options {
 		Conn: d.id, Epoch: d.g.epochOf(d.who), Ping: common.PingEvery, MaxAge: age, Limits: limits,
 	}
 	return bridge.Options{
-		Hub: d.g.hubOf(d.who), ID: d.id, Greeting: wire.AppendConnected(nil, d.format, &hello),
+		Hub: d.g.hubOf(d.who), ID: d.id, Anonymous: d.who == nil, Greeting: wire.AppendConnected(nil, d.format, &hello),
 		Format: d.format, Framing: framing, Head: head, Mailbox: d.mailbox(), Interval: d.interval, Heartbeat: d.heartbeat, MaxAge: age,
 	}
 }
