@@ -106,7 +106,7 @@ func take(conn net.Conn, records *sync.Pool, below func(net.Conn) (Conn, error))
 		return nil, err
 	}
 	under.taken = true
-	return &secure{Conn: c, tls: secured, under: under, records: records}, nil
+	return &secure{Conn: c, tls: secured, under: under, records: records, spare: spareMost}, nil
 }
 
 // bare gives the connection that others stand on which let go of it, as those of
@@ -124,6 +124,17 @@ func bare(conn net.Conn) net.Conn {
 // record is the size of buffers that a TLS record fits into.
 const record = 17 << 10
 
+// A peer may have TLS work, and make answers that wait for the next write, for hardly any
+// data: with updates of keys, of which crypto/tls takes 16 between two records of data.
+// spareMost bytes of records may come without data; each byte of data makes up for
+// spareEach.
+const (
+	spareMost = 64 << 10
+	spareEach = 32
+)
+
+var errNoData = errors.New("too many TLS records came without data")
+
 // secure is a connection whose bytes go through TLS in memory.
 type secure struct {
 	Conn
@@ -131,6 +142,7 @@ type secure struct {
 	under   *seam
 	sink    Sink
 	ended   bool
+	spare   int32      // bytes of records that may come before data must
 	records *sync.Pool // of *[]byte
 	sending *[]byte    // what Offer could not send whole
 }
@@ -145,7 +157,11 @@ func (s *secure) Start(sink Sink) {
 // Data takes records.
 func (s *secure) Data(p []byte) {
 	s.under.in = p
+	s.spare -= int32(len(p))
 	s.read()
+	if s.spare < 0 {
+		s.End(errNoData)
+	}
 }
 
 // End passes the connection's end on, once.
@@ -163,6 +179,7 @@ func (s *secure) read() {
 	for !s.ended {
 		n, err := s.tls.Read(p)
 		if n > 0 {
+			s.spare = min(s.spare+spareEach*int32(n), spareMost)
 			s.sink.Data(p[:n])
 		}
 		switch {
