@@ -78,6 +78,7 @@ type Bridge struct {
 	joined  bool                // the hub knows the member
 	torn    bool                // a frame was left unfinished: nothing may follow it
 	silent  bool                // nothing comes from the peer any more; the reader's
+	flooded bool                // Flooded was called; the reader's
 	order   atomic.Uint32       // milliseconds in which the bridge is to end because of a drain; 0: none
 	helpers sync.WaitGroup
 	heard   atomic.Int64   // when the peer was heard last, in nanoseconds since born
@@ -209,6 +210,15 @@ func (in *inbox) Message(m Message) {
 
 // Broken ends the bridge for what the peer did.
 func (in *inbox) Broken(end *End) { (*Bridge)(in).Stop(end.Reason, end.Err) }
+
+// Flooded closes the connection at once.
+func (in *inbox) Flooded() {
+	b := (*Bridge)(in)
+	if !b.flooded {
+		b.flooded = true
+		b.factory.live.Go(func() { _ = b.conn.Close() }) // it waits for the reader, which is the caller
+	}
+}
 
 // End is the connection's last word.
 func (in *inbox) End(err error) {

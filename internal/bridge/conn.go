@@ -28,6 +28,9 @@ type Inbox interface {
 	Message(m Message)
 	// Broken says that the peer broke the rules, and which. No message follows.
 	Broken(end *End)
+	// Flooded says that the peer keeps sending after that: the connection is closed
+	// without waiting for its answer.
+	Flooded()
 	// End is called once, last: nothing comes any more.
 	End(err error)
 }

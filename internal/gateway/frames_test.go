@@ -11,6 +11,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"github.com/lzstock/lzstock/internal/bridge"
 	"github.com/lzstock/lzstock/internal/session"
 )
 
@@ -72,6 +73,27 @@ func TestFrameFloods(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestFloodIsCut has a client send on and on after it broke the rules, and never read:
+// nobody takes that for as long as the end may take.
+func TestFloodIsCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ho := newHouse(t, Config{Bridge: bridge.Config{CloseWait: time.Hour, PeerTimeout: 2 * time.Hour}})
+		c := ho.dial("/v1/stream")
+		c.expect("connected")
+		begin, sent := time.Now(), 0
+		for ping := bytes.Repeat(ws.MustCompileFrame(ws.MaskFrame(ws.NewPingFrame(nil))), 1000); sent < 4*extraMost; {
+			n, err := c.conn.Write(ping)
+			if sent += n; err != nil {
+				break
+			}
+		}
+		if took := time.Since(begin); took > time.Minute || sent > 2*extraMost {
+			t.Errorf("%d bytes were taken in %s", sent, took)
+		}
+		ho.clean()
+	})
 }
 
 // TestControlFramesThatAreFine has a client ping four times a second for some minutes, in

@@ -16,8 +16,13 @@ type socket struct {
 	poll.Conn
 	frames frames
 	in     bridge.Inbox
-	broken bool // what comes is not read any more
+	broken bool   // what comes is not read any more
+	extra  uint32 // bytes that came since
 }
+
+// extraMost is how many bytes may come of a peer that broke the rules, and may not have
+// read yet that its connection ends, before that is cut.
+const extraMost = 4 << 20
 
 // newSocket takes over a connection after its upgrade. early is what the client
 // sent behind its request.
@@ -41,6 +46,9 @@ func (s *socket) Start(in bridge.Inbox) {
 // Data reads a piece of what the client sends.
 func (s *socket) Data(p []byte) {
 	if s.broken {
+		if s.extra += uint32(len(p)); s.extra > extraMost {
+			s.in.Flooded()
+		}
 		return
 	}
 	defer func() {
