@@ -3,12 +3,16 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"regexp"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/lzstock/lzstock/internal/poll"
 	"github.com/lzstock/lzstock/internal/session"
 	"github.com/lzstock/lzstock/market"
 )
@@ -128,5 +132,15 @@ func TestDelayedUserIsAhead(t *testing.T) {
 				_ = c.conn.Close()
 			})
 		})
+	}
+}
+
+// TestHubsKnowTheirDelay has a gateway refuse a hub for delayed prices that would look
+// positions up as others do.
+func TestHubsKnowTheirDelay(t *testing.T) {
+	cfg := Config{Delayed: map[time.Duration]Late{15 * time.Minute: {Hub: newHub(t)}}, Poller: poll.NewGoroutines()}
+	_, err := New(cfg, newHub(t), &ledger{}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	if err == nil || !strings.Contains(err.Error(), "15m0s late has a delay of 0s") {
+		t.Errorf("error %v, want one that names both times", err)
 	}
 }

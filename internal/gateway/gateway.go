@@ -95,6 +95,11 @@ func (c Config) withDefaults() (Config, error) {
 			return c, fmt.Errorf("gateway: %s is %d, want 0 or more", name, v)
 		}
 	}
+	for by, late := range c.Delayed {
+		if late.Hub != nil && late.Hub.Delay() != by {
+			return c, fmt.Errorf("gateway: the hub for prices that are %s late has a delay of %s: want the same", by, late.Hub.Delay())
+		}
+	}
 	def := func(v *int, d int) {
 		if *v == 0 {
 			*v = d

@@ -98,6 +98,9 @@ func New(cfg Config) (*Hub, error) {
 	return h, nil
 }
 
+// Delay returns how much later than other hubs this one gets events.
+func (h *Hub) Delay() time.Duration { return h.cfg.Delay }
+
 // Run works until ctx ends, then fails the members that are left. It is called
 // once.
 func (h *Hub) Run(ctx context.Context) error {
