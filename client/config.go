@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/lzstock/lzstock/internal/safetext"
 	"github.com/lzstock/lzstock/internal/wire"
 	"github.com/lzstock/lzstock/market"
 )
@@ -127,7 +128,7 @@ func (c Config) withDefaults() (Config, error) {
 func endpoint(address string) (string, error) {
 	u, err := url.Parse(address)
 	if err != nil {
-		return "", fmt.Errorf("client: bad URL: %w", err)
+		return "", fmt.Errorf("client: bad URL: %w", safetext.Error(err))
 	}
 	switch u.Scheme {
 	case "ws", "wss":
@@ -136,10 +137,10 @@ func endpoint(address string) (string, error) {
 	case "https":
 		u.Scheme = "wss"
 	default:
-		return "", fmt.Errorf("client: bad URL %q: want ws://host:port/v1/stream or wss://…", address)
+		return "", fmt.Errorf("client: bad URL %q: want ws://host:port/v1/stream or wss://…", safetext.Redact(address))
 	}
 	if u.Host == "" {
-		return "", fmt.Errorf("client: bad URL %q: there is no host", address)
+		return "", fmt.Errorf("client: bad URL %q: there is no host", safetext.Redact(address))
 	}
 	if u.Path == "" || u.Path == "/" {
 		u.Path = "/v1/stream"

@@ -9,6 +9,7 @@ import (
 
 	"github.com/lzstock/lzstock/internal/gateway"
 	"github.com/lzstock/lzstock/internal/ops"
+	"github.com/lzstock/lzstock/internal/safetext"
 	"github.com/lzstock/lzstock/market"
 	pages "github.com/lzstock/lzstock/web/ops"
 )
@@ -54,7 +55,7 @@ func (b *builder) state() []ops.State {
 	for _, c := range b.checks {
 		s := ops.State{Name: c.Name, State: "ready", Level: levelOK}
 		if err := c.Ready(); err != nil {
-			s.State, s.Level, s.Text = "not ready", levelBad, err.Error()
+			s.State, s.Level, s.Text = "not ready", levelBad, safetext.Redact(err.Error())
 		}
 		out = append(out, s)
 	}

@@ -39,6 +39,9 @@ type Process struct {
 	Logger *slog.Logger
 	// Build is shown by the admin listener.
 	Build obs.Build
+	// Command is the command line, with its secrets hidden; the admin listener shows
+	// it.
+	Command []string
 	// Out is where people read: addresses, what to try, progress.
 	Out io.Writer
 }
@@ -144,7 +147,7 @@ func (b *builder) admin(ctx context.Context, addr, title string) (string, error)
 	}
 	b.add(part{name: "admin", run: func(ctx context.Context) error {
 		a, err := obs.NewAdmin(obs.AdminConfig{
-			Registry: b.registry, Logger: b.Logger, Build: b.Build, Title: title, Checks: b.checks, Add: b.admins, Page: b.page,
+			Registry: b.registry, Logger: b.Logger, Build: b.Build, Command: b.Command, Title: title, Checks: b.checks, Add: b.admins, Page: b.page,
 		})
 		if err != nil {
 			return err

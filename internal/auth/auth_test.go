@@ -362,7 +362,7 @@ func TestBadConfigs(t *testing.T) {
 		{"poll", Config{Keys: secret, Poll: -1}, "poll is -1ns: want a positive time, or 0 for 1s"},
 		{"grant", Config{Secret: secret, TokenGrant: session.Grant{Delay: -1}}, "tokens without a grant: bad grant"},
 		{"http", Config{JWKS: "http://example.com/jwks"}, "want https"},
-		{"password in it", Config{JWKS: "http://a:hunter2@example.com/jwks"}, "http://a:xxxxx@example.com/jwks: want https"},
+		{"password in it", Config{JWKS: "http://a:hunter2@example.com/jwks"}, "http://a:***@example.com/jwks: want https"},
 		{"other scheme", Config{JWKS: "file:///jwks"}, "is no URL"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

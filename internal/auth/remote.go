@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/lzstock/lzstock/internal/safetext"
 )
 
 const (
@@ -78,7 +80,7 @@ func validateURL(from string) error {
 	if u.Scheme == "http" && (u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()) {
 		return nil
 	}
-	return fmt.Errorf("the key set's address %s: want https, so that nobody can put other keys in their place", u.Redacted())
+	return fmt.Errorf("the key set's address %s: want https, so that nobody can put other keys in their place", safetext.Redact(from))
 }
 
 func (r *remote) current() *keySet {
@@ -140,10 +142,7 @@ func (r *remote) wanted() bool {
 
 // run fetches until ctx ends: at once, when asked, and when the set is old.
 func (r *remote) run(ctx context.Context, settle func(ctx context.Context, s *source, news bool, err error)) error {
-	s := &source{name: "jwks", where: r.url}
-	if u, err := url.Parse(r.url); err == nil {
-		s.where = u.Redacted()
-	}
+	s := &source{name: "jwks", where: safetext.Redact(r.url)}
 	var sum [sha256.Size]byte
 	retry := firstRetry
 	timer := time.NewTimer(0)
@@ -194,12 +193,12 @@ func (r *remote) fetch(ctx context.Context) (set *keySet, sum [sha256.Size]byte,
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url, nil)
 	if err != nil {
-		return nil, sum, fmt.Errorf("fetch the key set: %w", err)
+		return nil, sum, fmt.Errorf("fetch the key set: %w", safetext.Error(err))
 	}
 	req.Header.Set("Accept", "application/jwk-set+json, application/json")
 	resp, err := r.client.Do(req)
 	if err != nil {
-		return nil, sum, fmt.Errorf("fetch the key set: %w", err)
+		return nil, sum, fmt.Errorf("fetch the key set: %w", safetext.Error(err))
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/lzstock/lzstock/internal/bench/report"
+	"github.com/lzstock/lzstock/internal/safetext"
 )
 
 // report puts together what the run has found.
@@ -19,7 +20,7 @@ func (r *runner) report(ctx context.Context, settled settling) *report.Report {
 		Started: r.begun, Seconds: time.Since(r.begun).Seconds(), Window: r.measured.Seconds(), Interrupted: ctx.Err() != nil,
 		Setup: report.Setup{
 			Version: c.Version, Command: c.Command, Machine: fmt.Sprintf("%s/%s, %d processors", runtime.GOOS, runtime.GOARCH, runtime.NumCPU()),
-			URL: c.URL, Clients: greatest(r.stages), Symbols: c.Symbols, Universe: len(c.Universe), Channels: channelList(c), Delivery: delivery(c),
+			URL: safetext.Redact(c.URL), Clients: greatest(r.stages), Symbols: c.Symbols, Universe: len(c.Universe), Channels: channelList(c), Delivery: delivery(c),
 			Profile: c.Profile, Stalled: float64(c.Stalled), Drip: float64(c.Drip), Churn: float64(c.Churn), Vanish: c.Vanish, Loops: runtime.GOMAXPROCS(0),
 		},
 		Clients: report.Clients{

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/lzstock/lzstock/internal/feed/sim"
+	"github.com/lzstock/lzstock/internal/safetext"
 	"github.com/lzstock/lzstock/internal/wire"
 	"github.com/lzstock/lzstock/market"
 )
@@ -44,7 +45,7 @@ type Config struct {
 func (c Config) withDefaults() (Config, error) {
 	u, err := url.Parse(c.URL)
 	if err != nil || (u.Scheme != "ws" && u.Scheme != "wss") || u.Host == "" {
-		return c, fmt.Errorf("%q is no address of a stream; want one such as ws://127.0.0.1:8080/v1/stream", c.URL)
+		return c, fmt.Errorf("%q is no address of a stream; want one such as ws://127.0.0.1:8080/v1/stream", safetext.Redact(c.URL))
 	}
 	if c.Profile != "" {
 		p, err := profileOf(c.Profile)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -37,6 +38,9 @@ func code(err error) int {
 // unreachable makes ErrLost of what may pass: that nobody answers.
 func unreachable(err error) error {
 	_, network := errors.AsType[net.Error](err)
+	if bad, ok := errors.AsType[*url.Error](err); ok && bad.Op == "parse" { // a net.Error, too, which does not pass
+		return err
+	}
 	switch {
 	case network, errors.Is(err, nats.ErrNoServers), errors.Is(err, nats.ErrTimeout), errors.Is(err, nats.ErrNoResponders),
 		errors.Is(err, jetstream.ErrNoStreamResponse), errors.Is(err, context.DeadlineExceeded),

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/lzstock/lzstock/internal/safetext"
 	"github.com/lzstock/lzstock/market"
 )
 
@@ -69,7 +70,7 @@ func Dial(ctx context.Context, cfg Config) (*JetStream, error) {
 	base := context.WithoutCancel(ctx)
 	b.health = newHealth(0)
 	if b.nc, err = nats.Connect(cfg.URL, opts...); err != nil {
-		return nil, fmt.Errorf("bus: connect to %s: %w", cfg.where(), unreachable(err))
+		return nil, fmt.Errorf("bus: connect to %s: %w", cfg.where(), safetext.Error(unreachable(err)))
 	}
 	if b.js, err = jetstream.New(b.nc); err == nil {
 		var info *jetstream.StreamInfo
@@ -94,7 +95,7 @@ func (c *Config) where() string {
 	if c.Server != nil {
 		return "the embedded server"
 	}
-	return c.URL
+	return safetext.List(c.URL)
 }
 
 // Epoch gives the epoch of the stream. It changes where the stream is created

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/lzstock/lzstock/internal/safetext"
 	"github.com/lzstock/lzstock/internal/session"
 )
 
@@ -77,7 +78,7 @@ func dialKV(ctx context.Context, cfg Config, create bool) (*KV, error) {
 		}),
 	)
 	if k.nc, err = nats.Connect(cfg.URL, opts...); err != nil {
-		return nil, fmt.Errorf("bus: connect to %s: %w", cfg.where(), unreachable(err))
+		return nil, fmt.Errorf("bus: connect to %s: %w", cfg.where(), safetext.Error(unreachable(err)))
 	}
 	if k.js, err = jetstream.New(k.nc); err == nil {
 		if create {

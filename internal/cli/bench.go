@@ -64,7 +64,7 @@ func (c benchCmd) config(p *process) (bench.Config, error) {
 	cfg := bench.Config{
 		URL: c.Url, Clients: c.Clients, Symbols: c.Symbols, Interval: c.Interval, Duration: c.Duration, Ramp: c.Ramp,
 		Stalled: c.Stalled, Drip: c.Drip, Churn: c.Churn, Vanish: c.Vanish, Profile: c.Profile, Insecure: c.Insecure,
-		Version: p.build.Version, Command: strings.Join(append([]string{"lzstock"}, p.args...), " "),
+		Version: p.build.Version, Command: strings.Join(p.command, " "),
 	}
 	for _, a := range c.Admin {
 		switch a {

@@ -16,7 +16,7 @@ type busCmd struct {
 	Sync          bool     `help:"Force every write to the disk before it is acknowledged: slow, and only of use where all machines may lose power at once."`
 	ClusterListen string   `group:"Cluster:" help:"Where the other nodes connect; without, the server stands alone." placeholder:"ADDR"`
 	ClusterName   string   `group:"Cluster:" default:"lzstock" help:"Name of the cluster, the same on all nodes." placeholder:"NAME"`
-	Routes        []string `group:"Cluster:" help:"Where the nodes of the cluster connect to one another: all of them, this one may be among them." placeholder:"HOST:PORT,..."`
+	Routes        []string `group:"Cluster:" help:"Where the nodes of the cluster connect to one another: all of them, this one may be among them." placeholder:"HOST:PORT,..." servers:""`
 	NatsConfig    string   `help:"Configuration file of nats-server, for TLS, users and accounts; flags win over it." placeholder:"FILE"`
 	adminFlags
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/lzstock/lzstock/internal/app"
 	"github.com/lzstock/lzstock/internal/cluster"
 	"github.com/lzstock/lzstock/internal/obs"
+	"github.com/lzstock/lzstock/internal/safetext"
 )
 
 // Exit codes.
@@ -57,7 +58,7 @@ type process struct {
 	stdin   io.Reader
 	stdout  io.Writer
 	stderr  io.Writer
-	args    []string
+	command []string // the command line, with its secrets hidden
 	environ []string
 	logger  *slog.Logger
 	build   obs.Build
@@ -65,7 +66,7 @@ type process struct {
 
 // app is what processes get of it.
 func (p *process) app() app.Process {
-	return app.Process{Logger: p.logger, Build: p.build, Out: p.stdout}
+	return app.Process{Logger: p.logger, Build: p.build, Command: p.command, Out: p.stdout}
 }
 
 // errHelp ends parsing after the help was printed.
@@ -154,7 +155,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		ctx = bound
 	}
 	err = kctx.Run(&process{
-		ctx: ctx, stdin: stdin, stdout: stdout, stderr: stderr, args: args, environ: environ,
+		ctx: ctx, stdin: stdin, stdout: stdout, stderr: stderr, command: commandLine(kctx.Model.Node, args), environ: environ,
 		logger: logger, build: obs.ReadBuild(),
 	})
 	return finish(err, stderr, strings.Join(commandWords(kctx), " "))
@@ -238,7 +239,9 @@ func finish(err error, stderr io.Writer, command string) int {
 	return exitFailure
 }
 
-// oneLine joins the lines of a joined error.
+// oneLine joins the lines of a joined error. It hides the secrets of URLs, and what
+// would command the terminal: an error may quote what a peer has sent.
 func oneLine(err error) string {
-	return strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+	text := strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+	return safetext.Clean(safetext.Redact(text))
 }

@@ -5,13 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
 	"gopkg.in/yaml.v3"
+
+	"github.com/lzstock/lzstock/internal/safetext"
 )
 
 // configCmd groups what is about the configuration itself.
@@ -91,7 +92,7 @@ func (configPrintCmd) Help() string {
     lzstock --config lzstock.yaml config print gateway --listen 127.0.0.1:9000
     lzstock config print feed tape ticks.csv.gz
 
-Passwords in addresses are left out.`
+Secrets are left out, those in addresses, too.`
 }
 
 // Run parses COMMAND as if it were to run, and prints what it would run with.
@@ -146,8 +147,13 @@ func effective(ctx *kong.Context, s *settings) ([]byte, error) {
 				continue
 			}
 			value := yamlValue(f.Target)
-			if f.Tag.Has("secret") && !f.Target.IsZero() {
+			switch {
+			case f.Tag.Has(secretTag) && !f.Target.IsZero():
 				value.SetString("***")
+			case f.Tag.Has(serversTag):
+				for _, n := range append(value.Content, value) {
+					n.Value = safetext.List(n.Value)
+				}
 			}
 			switch from := s.used[f.Name]; {
 			case given[f.Name]:
@@ -179,18 +185,9 @@ func yamlValue(v reflect.Value) *yaml.Node {
 		}
 	}
 	n := &yaml.Node{}
-	n.SetString(withoutPassword(text))
+	n.SetString(safetext.Redact(text))
 	if v.Kind() != reflect.String {
 		n.Tag = "" // a number or a switch needs no quotes
 	}
 	return n
-}
-
-// withoutPassword hides the password of an address.
-func withoutPassword(text string) string {
-	u, err := url.Parse(text)
-	if err != nil || u.User == nil {
-		return text
-	}
-	return u.Redacted()
 }

@@ -43,7 +43,7 @@ func (f natsFlags) nats(url string) bus.Config {
 
 // externalBus are the flags of those that need a bus of others.
 type externalBus struct {
-	Nats      string `default:"nats://127.0.0.1:4222" group:"Bus:" help:"NATS servers with JetStream, separated by commas." placeholder:"URL"`
+	Nats      string `default:"nats://127.0.0.1:4222" group:"Bus:" help:"NATS servers with JetStream, separated by commas." placeholder:"URL" servers:""`
 	natsFlags `group:"Bus:"`
 }
 
@@ -102,7 +102,7 @@ type edgeFlags struct {
 	SessionBytes    byteSize        `group:"Clients:" default:"128MiB" help:"Greatest memory of all sessions." placeholder:"SIZE" name:"max-session-bytes"`
 	UserBytes       byteSize        `group:"Clients:" default:"1MiB" help:"Greatest memory of a user's sessions, or of an address's where nobody says who they are." placeholder:"SIZE" name:"user-session-bytes"`
 	Delayed         []time.Duration `group:"Clients:" help:"How late prices are for those whose credentials say so, such as 15m; what waits so long takes memory." placeholder:"TIME,..."`
-	SessionNats     string          `group:"Clients:" help:"NATS servers that keep the sessions of several gateways, reached with the NATS flags; without, they are in memory and end with this process." placeholder:"URL"`
+	SessionNats     string          `group:"Clients:" help:"NATS servers that keep the sessions of several gateways, reached with the NATS flags; without, they are in memory and end with this process." placeholder:"URL" servers:""`
 }
 
 // edge makes the edge's configuration; nats says how to reach the sessions' store.

@@ -16,7 +16,7 @@ type upCmd struct {
 	Source      source        `default:"sim" help:"Where prices come from: sim, sim?seed=1&symbols=100&rate=2000&halts=60, tape:FILE?speed=60&loop=true, or none to publish them yourself." placeholder:"SOURCE"`
 	DrainGrace  time.Duration `default:"0s" help:"From a stop signal, or lzstock drain, to the first client that is told to move." placeholder:"TIME"`
 	DrainWindow time.Duration `default:"0s" help:"In which all sockets end then, one after the other; 0 ends them all at once, without notice." placeholder:"TIME"`
-	Nats        string        `group:"Bus:" help:"External NATS servers with JetStream, separated by commas; without, the bus runs in this process." placeholder:"URL"`
+	Nats        string        `group:"Bus:" help:"External NATS servers with JetStream, separated by commas; without, the bus runs in this process." placeholder:"URL" servers:""`
 	Data        string        `group:"Bus:" help:"Folder where the bus of this process keeps its events; without, they are in memory and end with it." placeholder:"DIR"`
 	NatsListen  string        `group:"Bus:" help:"Where other processes reach the bus of this one, without authentication; without, they do not." placeholder:"ADDR"`
 	natsFlags   `group:"Bus:"`

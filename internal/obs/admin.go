@@ -10,11 +10,14 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/lzstock/lzstock/internal/safetext"
 )
 
 // Check is one thing that must hold for the process to be ready.
@@ -31,6 +34,8 @@ type AdminConfig struct {
 	Registry *prometheus.Registry
 	Logger   *slog.Logger
 	Build    Build
+	// Command is the command line, with its secrets hidden.
+	Command []string
 	// Title names the process on the index page, such as "gateway".
 	Title string
 	// Checks must all hold for /readyz to answer 200.
@@ -89,7 +94,7 @@ func NewAdmin(c AdminConfig) (*Admin, error) {
 	a.mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	a.mux.Handle("GET /debug/pprof/mutex", newMutexProfile())
 	a.mux.Handle("GET /debug/pprof/block", newBlockProfile())
-	a.mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	a.mux.HandleFunc("GET /debug/pprof/cmdline", a.cmdline)
 	a.mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	a.mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	a.mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
@@ -138,7 +143,7 @@ func (a *Admin) readyz(w http.ResponseWriter, _ *http.Request) {
 	for _, c := range a.config.Checks {
 		if err := c.Ready(); err != nil {
 			status = http.StatusServiceUnavailable
-			fmt.Fprintf(&out, "not ready: %s: %v\n", c.Name, err)
+			fmt.Fprintf(&out, "not ready: %s: %s\n", c.Name, safetext.Redact(err.Error()))
 			continue
 		}
 		fmt.Fprintf(&out, "ok: %s\n", c.Name)
@@ -147,6 +152,11 @@ func (a *Admin) readyz(w http.ResponseWriter, _ *http.Request) {
 		out.WriteString("ok\n")
 	}
 	text(w, status, out.String())
+}
+
+// cmdline answers as pprof does, except for secrets.
+func (a *Admin) cmdline(w http.ResponseWriter, _ *http.Request) {
+	text(w, http.StatusOK, strings.Join(a.config.Command, "\x00"))
 }
 
 func (a *Admin) index(w http.ResponseWriter, r *http.Request) {

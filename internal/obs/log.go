@@ -7,6 +7,8 @@ import (
 	"os"
 
 	"golang.org/x/term"
+
+	"github.com/lzstock/lzstock/internal/safetext"
 )
 
 // LogFormat is how log records look.
@@ -36,7 +38,7 @@ func NewLogger(w io.Writer, c LogConfig) (*slog.Logger, error) {
 		if level, ok := a.Value.Any().(slog.Level); ok && len(groups) == 0 && a.Key == slog.LevelKey && level == LevelAudit {
 			return slog.String(slog.LevelKey, "AUDIT")
 		}
-		return a
+		return redacted(a)
 	}}
 	switch c.Format {
 	case LogText:
@@ -50,6 +52,18 @@ func NewLogger(w io.Writer, c LogConfig) (*slog.Logger, error) {
 		return slog.New(slog.NewJSONHandler(w, opts)), nil
 	}
 	return nil, fmt.Errorf("log format %q: want auto, text or json", c.Format)
+}
+
+// redacted hides the secrets of URLs in what an attribute says. Text handlers
+// quote what commands a terminal.
+func redacted(a slog.Attr) slog.Attr {
+	switch v := a.Value.Any().(type) {
+	case string:
+		a.Value = slog.StringValue(safetext.Redact(v))
+	case error:
+		a.Value = slog.StringValue(safetext.Redact(v.Error()))
+	}
+	return a
 }
 
 // IsTerminal tells whether a person looks at what is written to w.

@@ -18,6 +18,7 @@ import (
 	"github.com/lzstock/lzstock/internal/leak"
 	"github.com/lzstock/lzstock/internal/memnet"
 	"github.com/lzstock/lzstock/internal/obs"
+	"github.com/lzstock/lzstock/internal/safetext"
 )
 
 func TestMain(m *testing.M) { leak.Main(m) }
@@ -48,6 +49,30 @@ func TestLogFormats(t *testing.T) {
 	}
 }
 
+func TestLogsHideSecretsAndCommandNoTerminal(t *testing.T) {
+	for _, format := range []obs.LogFormat{obs.LogText, obs.LogJSON} {
+		var out bytes.Buffer
+		l, err := obs.NewLogger(&out, obs.LogConfig{Format: format})
+		if err != nil {
+			t.Fatal(err)
+		}
+		bad := errors.New(`parse "nats://user:swordfish@host": no`)
+		l.Info("to nats://user:swordfish@host", slog.String("url", "nats://swordfish@host"), slog.Any("error", bad), slog.Group("bus", slog.String("url", "ws://h?token=swordfish")))
+		if got := out.String(); strings.Contains(got, "swordfish") || !strings.Contains(got, "user:***@host") {
+			t.Errorf("%s: %s", format, got)
+		}
+	}
+	var out bytes.Buffer
+	l, err := obs.NewLogger(&out, obs.LogConfig{Format: obs.LogText})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Info("a\x1b[2J", slog.String("b", "\u009b31m\u202e"), slog.Any("error", errors.New("\x7f\u200b")))
+	if got := strings.TrimSuffix(out.String(), "\n"); got != safetext.Clean(got) {
+		t.Errorf("%q", got)
+	}
+}
+
 func newAdmin(t *testing.T, checks ...obs.Check) *obs.Admin {
 	t.Helper()
 	reg, err := obs.NewRegistry(obs.Build{Version: "v1.2.3", Go: "go1.26"})
@@ -56,7 +81,7 @@ func newAdmin(t *testing.T, checks ...obs.Check) *obs.Admin {
 	}
 	a, err := obs.NewAdmin(obs.AdminConfig{
 		Registry: reg, Logger: slog.New(slog.DiscardHandler),
-		Build: obs.Build{Version: "v1.2.3"}, Title: "<gateway>", Checks: checks,
+		Build: obs.Build{Version: "v1.2.3"}, Command: []string{"lzstock", "up"}, Title: "<gateway>", Checks: checks,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -86,7 +111,7 @@ func TestAdminPages(t *testing.T) {
 		{"/metrics", 200, "process_open_fds"},
 		{"/debug/pprof/", 200, "goroutine"},
 		{"/debug/pprof/goroutine?debug=1", 200, "goroutine profile"},
-		{"/debug/pprof/cmdline", 200, "obs.test"},
+		{"/debug/pprof/cmdline", 200, "lzstock\x00up"},
 		{"/nowhere", 404, "not found"},
 	} {
 		if code, body := get(t, a, c.path); code != c.code || !strings.Contains(body, c.want) {
@@ -103,8 +128,8 @@ func TestReadyNamesWhatIsNot(t *testing.T) {
 	if code, body := get(t, a, "/readyz"); code != 200 || body != "ok: bus\nok: upstream\n" {
 		t.Errorf("ready: %d, %q", code, body)
 	}
-	down = errors.New("no monitor answers")
-	if code, body := get(t, a, "/readyz"); code != 503 || body != "ok: bus\nnot ready: upstream: no monitor answers\n" {
+	down = errors.New("no monitor answers at dns://user:swordfish@host")
+	if code, body := get(t, a, "/readyz"); code != 503 || body != "ok: bus\nnot ready: upstream: no monitor answers at dns://user:***@host\n" {
 		t.Errorf("not ready: %d, %q", code, body)
 	}
 }

@@ -46,6 +46,22 @@ func List(urls string) string {
 	return strings.Join(parts, ",")
 }
 
+// Error returns err with a text that Redact has gone over; nil stays nil.
+func Error(err error) error {
+	if err == nil {
+		return nil
+	}
+	return redacted{err}
+}
+
+type redacted struct{ error }
+
+// Error implements error.
+func (r redacted) Error() string { return Redact(r.error.Error()) }
+
+// Unwrap gives the error whose text was gone over.
+func (r redacted) Unwrap() error { return r.error }
+
 // schemeBefore returns where the scheme begins that ends at i.
 func schemeBefore(text string, i int) int {
 	for i > 0 && isScheme(text[i-1]) {

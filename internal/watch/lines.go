@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"github.com/lzstock/lzstock/client"
+	"github.com/lzstock/lzstock/internal/safetext"
 	"github.com/lzstock/lzstock/internal/wire"
 	"github.com/lzstock/lzstock/market"
 )
@@ -152,10 +153,11 @@ func (l *lines) state(s client.State, now time.Time) {
 
 // gateway names the one in use.
 func (l *lines) gateway(s client.State) string {
+	url := l.url
 	if l.several {
-		return s.URL
+		url = s.URL
 	}
-	return l.url
+	return safetext.Redact(url)
 }
 
 func (l *lines) gap(g client.Gap, now time.Time) {

@@ -173,6 +173,30 @@ func TestHaltsAreMarked(t *testing.T) {
 	}
 }
 
+func TestSecretsOfAddressesAreHidden(t *testing.T) {
+	const secret = "ws://a:hunter2@gw/v1/stream?session_id=hunter2"
+	cfg := Config{URL: secret, URLs: []string{secret}, Symbols: []market.Symbol{"AAPL"}}
+	s := stand(cfg)
+	state := live()
+	state.URL = secret
+	now := time.Now()
+	s.board.state(state, now)
+	failed := state
+	failed.Phase, failed.Err = client.Waiting, errors.New("dial "+secret)
+	shown := s.drawn(now)
+	s.board.state(failed, now)
+	shown += s.drawn(now)
+	one, more := &lines{url: secret}, &lines{several: true}
+	for _, l := range []*lines{one, more} {
+		l.state(state, now)
+		l.state(failed, now)
+	}
+	shown += string(one.take()) + string(more.take())
+	if strings.Contains(shown, "hunter2") || strings.Count(shown, "ws://a:***@gw/v1/stream?session_id=***") != 6 {
+		t.Errorf("%s", shown)
+	}
+}
+
 func TestColours(t *testing.T) {
 	for _, wanted := range []bool{true, false} {
 		term := stand(Config{URL: "ws://gw", Color: wanted, Symbols: []market.Symbol{"A"}})

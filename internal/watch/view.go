@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/lzstock/lzstock/client"
+	"github.com/lzstock/lzstock/internal/safetext"
 	"github.com/lzstock/lzstock/market"
 )
 
@@ -88,7 +89,7 @@ func (v *screen) headline(b *board, now time.Time) []cell {
 	if len(v.urls) > 1 && s.URL != "" {
 		name = s.URL
 	}
-	cells := []cell{{text: name, style: bold}}
+	cells := []cell{{text: safetext.Redact(name), style: bold}}
 	add := func(text string, st style) { cells = append(cells, cell{text: "  " + text, style: st}) }
 	switch s.Phase {
 	case client.Connected:

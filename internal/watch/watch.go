@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/lzstock/lzstock/client"
+	"github.com/lzstock/lzstock/internal/safetext"
 	"github.com/lzstock/lzstock/market"
 )
 
@@ -232,7 +233,7 @@ func reason(err error) string {
 		if e.Err != nil {
 			text = strings.TrimPrefix(text+": "+e.Err.Error(), ": ")
 		}
-		return cmp.Or(text, e.Op)
+		return cmp.Or(safetext.Redact(text), e.Op)
 	}
-	return strings.ReplaceAll(err.Error(), "\n", "; ")
+	return safetext.Redact(strings.ReplaceAll(err.Error(), "\n", "; "))
 }
