@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/lzstock/lzstock/internal/gateway"
+	"github.com/lzstock/lzstock/internal/safetext"
 )
 
 // sessionCmd groups what operators do with clients' sessions.
@@ -83,23 +84,26 @@ func (c sessionListCmd) Run(p *process) error {
 		return err
 	}
 	defer resp.Body.Close()
-	if c.JSON {
-		_, err := io.Copy(p.stdout, resp.Body)
-		return err
-	}
 	t := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-	_, err = fmt.Fprintln(t, "SESSION\tUSER\tSTATE\tTOPICS\tCREATED\tEXPIRES\tCONN")
+	if !c.JSON {
+		_, err = fmt.Fprintln(t, "SESSION\tUSER\tSTATE\tTOPICS\tCREATED\tEXPIRES\tCONN")
+	}
 	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
 		var s gateway.SessionInfo
 		if jerr := json.Unmarshal(lines.Bytes(), &s); jerr != nil {
 			return fmt.Errorf("the gateway's answer: %w", jerr)
 		}
+		if c.JSON {
+			_, perr := p.stdout.Write(append(safetext.EscapeJSON(nil, lines.Bytes()), '\n'))
+			err = errors.Join(err, perr)
+			continue
+		}
 		state := "waiting"
 		if s.Attached {
 			state = "attached"
 		}
-		_, perr := fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\t%s\n", s.Name, s.User, state, s.Topics,
-			s.Created.Format(time.RFC3339), s.Expires.Format(time.RFC3339), s.Conn)
+		_, perr := fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\t%s\n", safetext.Clean(s.Name), safetext.Clean(s.User), state, s.Topics,
+			s.Created.Format(time.RFC3339), s.Expires.Format(time.RFC3339), safetext.Clean(s.Conn))
 		err = errors.Join(err, perr)
 	}
 	return errors.Join(err, t.Flush())
@@ -132,6 +136,6 @@ func (c sessionRevokeCmd) Run(p *process) error {
 	if err := json.NewDecoder(resp.Body).Decode(&done); err != nil {
 		return fmt.Errorf("the gateway's answer: %w", err)
 	}
-	_, err = fmt.Fprintf(p.stdout, "revoked %s: %d sessions deleted, sockets end\n", done.User, done.Sessions)
+	_, err = fmt.Fprintf(p.stdout, "revoked %s: %d sessions deleted, sockets end\n", safetext.Clean(done.User), done.Sessions)
 	return err
 }

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/lzstock/lzstock/internal/safetext"
 )
 
 // child is one process, through all its lives.
@@ -105,7 +107,7 @@ func (p *prefixed) Write(b []byte) (int, error) {
 		if i < 0 {
 			break
 		}
-		_, _ = fmt.Fprintf(p.to, "%-10s | %s\n", p.name, p.rest[:i]) // who has stopped looking does not stop the process
+		_, _ = fmt.Fprintf(p.to, "%-10s | %s\n", p.name, safetext.Clean(string(p.rest[:i]))) // who has stopped looking does not stop the process
 		p.rest = p.rest[i+1:]
 	}
 	return p.file.Write(b)

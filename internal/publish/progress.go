@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	"github.com/lzstock/lzstock/internal/safetext"
 )
 
 const (
@@ -74,7 +76,7 @@ func (pr *printer) run(notes <-chan string, t *tally) {
 			if !ok {
 				return
 			}
-			fmt.Fprintln(pr.w, note) //nolint:errcheck // see printer
+			fmt.Fprintln(pr.w, safetext.Clean(note)) //nolint:errcheck // see printer
 		case now := <-tick.C:
 			pr.progress(t.summary(now))
 		}

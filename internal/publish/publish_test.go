@@ -9,18 +9,23 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
 
+	pb "github.com/lzstock/lzstock/internal/gen/lzstock/v1"
 	"github.com/lzstock/lzstock/internal/ingest"
 	"github.com/lzstock/lzstock/internal/leak"
 	"github.com/lzstock/lzstock/internal/memnet"
 	"github.com/lzstock/lzstock/internal/publish"
+	"github.com/lzstock/lzstock/internal/safetext"
 	"github.com/lzstock/lzstock/market"
 )
 
@@ -273,6 +278,49 @@ func TestBadLinesAndRefusalsAreReportedWithTheirLines(t *testing.T) {
 
 // Whenever the connection breaks, also between storing and answering, each event
 // is stored once and in order.
+func TestHostileService(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const evil = "\x1b]0;owned\a\u009b31m\x7f\u202e\u200bgo"
+		lis := memnet.Listen()
+		server := grpc.NewServer(grpc.WaitForHandlers(true))
+		pb.RegisterIngestServer(server, &hostile{evil: evil})
+		var serving sync.WaitGroup
+		serving.Go(func() { _ = server.Serve(lis) })
+		defer serving.Wait()
+		defer server.Stop()
+		var out bytes.Buffer
+		_, err := publish.Run(t.Context(), publish.Config{
+			Target: "passthrough:///memory", Input: strings.NewReader(tapeOf(1)),
+			DialOptions: []grpc.DialOption{grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return lis.DialContext(ctx, "", "") })},
+		}, &out)
+		if err != nil {
+			t.Error(err)
+		}
+		if got := out.String(); !strings.Contains(got, "refused: ]0;owned31mgo\n") || !strings.Contains(got, ": ]0;owned31mgo; next try") || got != safetext.CleanLines(got) {
+			t.Errorf("%q", got)
+		}
+	})
+}
+
+// hostile ends its first stream, and refuses an event on the next, with words for a
+// terminal.
+type hostile struct {
+	pb.UnimplementedIngestServer
+	evil  string
+	calls atomic.Int64
+}
+
+func (h *hostile) Publish(stream grpc.BidiStreamingServer[pb.PublishRequest, pb.PublishResponse]) error {
+	req, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	if h.calls.Add(1) == 1 {
+		return status.Error(codes.Unavailable, h.evil)
+	}
+	return stream.Send(&pb.PublishResponse{Number: req.GetNumber(), Refused: []*pb.Refusal{{Reason: h.evil}}})
+}
+
 func TestLostConnectionsLoseAndDoubleNothing(t *testing.T) {
 	bubble(t, func(s *service) {
 		t := s.t

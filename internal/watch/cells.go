@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/lzstock/lzstock/internal/safetext"
 	"github.com/lzstock/lzstock/market"
 )
 
@@ -51,7 +52,8 @@ type page struct {
 	color         bool
 }
 
-// line adds one, where there is room.
+// line adds one, where there is room, and cleans what it says: much of it a peer has
+// sent.
 func (p *page) line(cells ...cell) {
 	if p.lines == p.height {
 		return
@@ -62,7 +64,7 @@ func (p *page) line(cells ...cell) {
 	p.lines++
 	left := p.width
 	for _, c := range cells {
-		text := c.text
+		text := safetext.Clean(c.text)
 		if n := utf8.RuneCountInString(text); n > left {
 			text = string([]rune(text)[:left])
 		}

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/lzstock/lzstock/client"
 	"github.com/lzstock/lzstock/internal/safetext"
@@ -33,6 +32,9 @@ type lines struct {
 func (l *lines) take() []byte {
 	out := l.buf
 	l.buf = nil
+	if l.json {
+		return safetext.EscapeJSON(nil, out)
+	}
 	return out
 }
 
@@ -55,7 +57,7 @@ func (l *lines) event(e *client.Event, now time.Time) {
 		return
 	}
 	b := e.Time().UTC().AppendFormat(l.buf, clock)
-	b = fmt.Appendf(b, " %-8s ", e.Symbol)
+	b = fmt.Appendf(b, " %-8s ", safetext.Clean(string(e.Symbol)))
 	switch {
 	case e.Trade != nil:
 		b = fmt.Appendf(b, "trade %s × %s", e.Trade.Price, e.Trade.Size)
@@ -95,12 +97,7 @@ func statusText(s *market.Status) string {
 	if why := strings.TrimSpace(s.ReasonCode + " " + s.ReasonMessage); why != "" {
 		text += ", " + why
 	}
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) { // a publisher's words command no terminal
-			return r
-		}
-		return -1
-	}, text)
+	return safetext.Clean(text)
 }
 
 func simulated(e *market.Event) bool {
@@ -215,5 +212,5 @@ func (l *lines) say(now time.Time, what, detail string) {
 	if detail != "" {
 		text += ": " + detail
 	}
-	l.buf = append(styled(l.buf, yellow, text, l.color), '\n')
+	l.buf = append(styled(l.buf, yellow, safetext.Clean(text), l.color), '\n')
 }

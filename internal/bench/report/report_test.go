@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/lzstock/lzstock/internal/safetext"
 )
 
 func sample() *Report {
@@ -177,5 +179,18 @@ func TestNiceStep(t *testing.T) {
 		if got := niceStep(v); got < want*0.999 || got > want*1.001 {
 			t.Errorf("%v: %v, want %v", v, got, want)
 		}
+	}
+}
+
+func TestTextCommandsNoTerminal(t *testing.T) {
+	r := sample()
+	r.Refused = map[string]uint64{"418 I'm\x1b[2J\u009b31m\u202e": 1}
+	r.Errors = map[string]uint64{"\x7f\a": 1}
+	var out bytes.Buffer
+	if err := r.WriteText(&out); err != nil {
+		t.Fatal(err)
+	}
+	if got := out.String(); !strings.Contains(got, "418 I'm[2J31m ") || got != safetext.CleanLines(got) {
+		t.Errorf("%q", got)
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/lzstock/lzstock/internal/safetext"
 )
 
 // millis writes a time in milliseconds as people read it.
@@ -284,7 +286,7 @@ func (r *Report) WriteText(w io.Writer) error {
 		}
 		fmt.Fprintf(&b, "  %-46s%s: %s\n", v.Demand, word, v.Got)
 	}
-	_, err := io.WriteString(w, b.String())
+	_, err := io.WriteString(w, safetext.CleanLines(b.String())) // it quotes what servers have sent
 	return err
 }
 
