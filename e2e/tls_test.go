@@ -21,7 +21,7 @@ func TestSecureSockets(t *testing.T) {
 	p := start(t, "up", "--listen", addr, "--grpc", freeAddr(t), "--source", "sim?rate=2000",
 		"--tls-cert", cert, "--tls-key", key)
 	stalled := secure(t, addr, roots)
-	if _, err := stalled.Write([]byte("GET /v1/stream?trades=*&quotes=* HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+	if _, err := stalled.Write([]byte("GET /v1/stream?trades=*&quotes=* HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")); err != nil {
 		t.Fatal(err)
 	}

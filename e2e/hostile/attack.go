@@ -85,7 +85,7 @@ type kind struct {
 	play func(ctx context.Context, conn net.Conn, key string) string
 }
 
-const upgrade = "GET /v1/stream HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+const upgrade = "GET /v1/stream HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
 
 func kinds() []kind {
 	say := func(text func(key string) string) func(context.Context, net.Conn, string) string {
@@ -95,9 +95,11 @@ func kinds() []kind {
 		}
 	}
 	return []kind{
-		{"no upgrade", false, say(func(string) string { return "GET /v1/stream HTTP/1.1\r\nHost: x\r\n\r\n" })},
+		{"no upgrade", false, say(func(string) string { return "GET /v1/stream HTTP/1.1\r\nHost: localhost\r\n\r\n" })},
 		{"bad upgrade", false, say(func(string) string { return strings.Replace(upgrade, "Version: 13", "Version: 12", 1) + "\r\n" })},
-		{"unknown path", false, say(func(string) string { return "POST /wp-login.php HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n" })},
+		{"unknown path", false, say(func(string) string {
+			return "POST /wp-login.php HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
+		})},
 		{"wrong secret", false, say(func(key string) string {
 			return upgrade + "APCA-API-KEY-ID: " + key + "\r\nAPCA-API-SECRET-KEY: lzs_" + strconv.FormatUint(rand.Uint64(), 36) + "\r\n\r\n"
 		})},

@@ -44,7 +44,7 @@ func registered(t *testing.T) map[string]bool {
 		}
 	}()
 	if err := b.up(t.Context(), UpConfig{
-		Edge: EdgeConfig{Listen: "127.0.0.1:0"}, Admin: "127.0.0.1:0", GRPC: "127.0.0.1:0", Source: &feed.Source{Sim: &sim.Options{}},
+		Edge: EdgeConfig{Listen: "127.0.0.1:0"}, Admin: AdminConfig{Listen: "127.0.0.1:0"}, GRPC: "127.0.0.1:0", Source: &feed.Source{Sim: &sim.Options{}},
 	}); err != nil {
 		t.Fatal(err)
 	}

@@ -47,6 +47,7 @@ type EdgeConfig struct {
 	Proxies       []string // addresses or networks whose word counts for a client's address
 	ProxyProtocol bool     // the proxies speak the PROXY protocol, version 2
 	Origins       []string // of pages that may connect, beside the gateway's own
+	Hosts         []string // that the gateway answers for, beside those that edge.Hosts knows
 	Sessions      session.Config
 	SessionBus    bus.Config      // where sessions are kept for all gateways; without a URL, in memory
 	UserSockets   int             // or Usual
@@ -90,6 +91,10 @@ func (b *builder) clients(ctx context.Context, c EdgeConfig, g *gateway.Config) 
 		return nil, fmt.Errorf("--origins: %w", err)
 	}
 	g.Origins.Addresses = g.Addresses
+	hosts := edge.Hosts{Flag: "--hosts"}
+	if hosts.Allow, err = edge.ParseHosts(c.Hosts); err != nil {
+		return nil, fmt.Errorf("--hosts: %w", err)
+	}
 	secure, err := c.TLS.layer(b.Logger)
 	if err != nil {
 		return nil, err
@@ -99,6 +104,11 @@ func (b *builder) clients(ctx context.Context, c EdgeConfig, g *gateway.Config) 
 		return nil, err
 	}
 	b.owns(l)
+	// A page that counts as the gateway's own reads prices where nobody is asked, and
+	// whoever reaches another address than loopback's needs no page for that.
+	if hosts.Loopback = isLoopback(l.Addr()); hosts.Loopback && a.Open() || len(c.Hosts) > 0 {
+		g.Hosts = &hosts
+	}
 	if g.Sessions, err = b.sessions(ctx, c); err != nil {
 		return nil, err
 	}

@@ -28,7 +28,7 @@ const (
 type FeedConfig struct {
 	Source feed.Source
 	Stdin  io.Reader // for a tape named "-"
-	Admin  string    // Auto, Off or an address
+	Admin  AdminConfig
 	Bus    BusConfig
 }
 

@@ -26,7 +26,7 @@ import (
 // GatewayConfig configures a gateway's process.
 type GatewayConfig struct {
 	Edge     EdgeConfig
-	Admin    string        // Auto, Off or an address
+	Admin    AdminConfig
 	Monitors []string      // monitors that answer alike, each HOST:PORT or dns:///HOST:PORT
 	Upstream *upstream.TLS // nil: in the clear
 	Gateway  gateway.Config

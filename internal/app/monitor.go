@@ -31,7 +31,7 @@ const grpcGrace = time.Second
 type MonitorConfig struct {
 	GRPC    string // address to serve gRPC on
 	TLS     MonitorTLS
-	Admin   string // Auto, Off or an address
+	Admin   AdminConfig
 	Replica string // name in logs; empty means HOSTNAME:PORT
 	Bus     BusConfig
 	Past    PastConfig

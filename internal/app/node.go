@@ -25,7 +25,7 @@ const (
 
 // NodeConfig configures a process that is one server of the bus.
 type NodeConfig struct {
-	Admin string // Auto, Off or an address
+	Admin AdminConfig
 	Bus   bus.EmbeddedConfig
 }
 

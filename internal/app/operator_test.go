@@ -22,7 +22,7 @@ func TestOperatorsPage(t *testing.T) {
 	leak.Check(t)
 	s := begin(t, func(ctx context.Context, p Process) error {
 		return Up(ctx, p, UpConfig{
-			Edge: EdgeConfig{Listen: "127.0.0.1:0"}, Admin: "127.0.0.1:0", GRPC: "127.0.0.1:0",
+			Edge: EdgeConfig{Listen: "127.0.0.1:0"}, Admin: AdminConfig{Listen: "127.0.0.1:0"}, GRPC: "127.0.0.1:0",
 			Source: &feed.Source{Sim: &sim.Options{Rate: 2000}},
 		})
 	})

@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/lzstock/lzstock/internal/edge"
 	"github.com/lzstock/lzstock/internal/obs"
 	"github.com/lzstock/lzstock/internal/ops"
 )
@@ -32,6 +33,16 @@ const (
 	UsualMonitor = "127.0.0.1:7000"
 	UsualNATS    = "nats://127.0.0.1:4222"
 )
+
+// AdminConfig says where operators look, and by which names.
+type AdminConfig struct {
+	Listen string   // Auto, Off or an address
+	Hosts  []string // that the listener answers for, beside its own: see edge.Hosts
+}
+
+// adminConnections is how many connections the admin listener holds. Above it, the
+// oldest one makes way.
+const adminConnections = 256
 
 // Process is what each process gets from outside.
 type Process struct {
@@ -129,11 +140,15 @@ func (b *builder) add(p part) { b.parts = append(b.parts, p) }
 
 // admin opens the admin listener and returns its address; empty where it is off.
 // It comes first, so that it is the last to stop and shows the others' end.
-func (b *builder) admin(ctx context.Context, addr, title string) (string, error) {
-	if addr == Off {
+func (b *builder) admin(ctx context.Context, c AdminConfig, title string) (string, error) {
+	if c.Listen == Off {
 		return "", nil
 	}
-	l, err := listen(ctx, "admin", addr, UsualAdmin)
+	allow, err := edge.ParseHosts(c.Hosts)
+	if err != nil {
+		return "", fmt.Errorf("--admin-hosts: %w", err)
+	}
+	l, err := listen(ctx, "admin", c.Listen, UsualAdmin)
 	if err != nil {
 		return "", err
 	}
@@ -145,14 +160,19 @@ func (b *builder) admin(ctx context.Context, addr, title string) (string, error)
 	if err := b.operator(title); err != nil {
 		return "", err
 	}
+	hosts := edge.Hosts{Loopback: isLoopback(l.Addr()), Allow: allow, Flag: "--admin-hosts"}
+	gate, err := edge.NewGate(l, edge.GateConfig{Waiting: adminConnections})
+	if err != nil {
+		return "", err
+	}
 	b.add(part{name: "admin", run: func(ctx context.Context) error {
 		a, err := obs.NewAdmin(obs.AdminConfig{
-			Registry: b.registry, Logger: b.Logger, Build: b.Build, Command: b.Command, Title: title, Checks: b.checks, Add: b.admins, Page: b.page,
+			Registry: b.registry, Logger: b.Logger, Build: b.Build, Command: b.Command, Title: title, Checks: b.checks, Hosts: hosts.Check, Add: b.admins, Page: b.page,
 		})
 		if err != nil {
 			return err
 		}
-		return a.Serve(ctx, l)
+		return a.Serve(ctx, gate)
 	}})
 	return l.Addr().String(), nil
 }

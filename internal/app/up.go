@@ -21,7 +21,7 @@ const upGatewayStop = 2500 * time.Millisecond
 // UpConfig configures everything in one process.
 type UpConfig struct {
 	Edge    EdgeConfig
-	Admin   string       // Auto, Off or an address
+	Admin   AdminConfig
 	GRPC    string       // Auto or an address
 	Source  *feed.Source // nil: nothing is played
 	Bus     BusConfig

@@ -133,7 +133,7 @@ func TestUpBringsSimulatedPricesToASocketAndEndsPolitely(t *testing.T) {
 	leak.Check(t)
 	s := begin(t, func(ctx context.Context, p Process) error {
 		return Up(ctx, p, UpConfig{
-			Edge: EdgeConfig{Listen: "127.0.0.1:0"}, Admin: "127.0.0.1:0", GRPC: "127.0.0.1:0",
+			Edge: EdgeConfig{Listen: "127.0.0.1:0"}, Admin: AdminConfig{Listen: "127.0.0.1:0"}, GRPC: "127.0.0.1:0",
 			Source: &feed.Source{Sim: &sim.Options{Rate: 2000}},
 		})
 	})
@@ -179,13 +179,13 @@ func TestPartsRunApart(t *testing.T) {
 		t.Fatal(err)
 	}
 	monitor := begin(t, func(ctx context.Context, p Process) error {
-		return Monitor(ctx, p, MonitorConfig{GRPC: "127.0.0.1:0", Admin: Off, Bus: external})
+		return Monitor(ctx, p, MonitorConfig{GRPC: "127.0.0.1:0", Admin: AdminConfig{Listen: Off}, Bus: external})
 	})
 	gw := begin(t, func(ctx context.Context, p Process) error {
-		return Gateway(ctx, p, GatewayConfig{Edge: EdgeConfig{Listen: "127.0.0.1:0"}, Admin: Off, Monitors: []string{monitor.find(`gRPC on (\S+)`)}})
+		return Gateway(ctx, p, GatewayConfig{Edge: EdgeConfig{Listen: "127.0.0.1:0"}, Admin: AdminConfig{Listen: Off}, Monitors: []string{monitor.find(`gRPC on (\S+)`)}})
 	})
 	play := Feed(t.Context(), Process{Logger: slog.New(slog.DiscardHandler), Out: io.Discard}, FeedConfig{
-		Source: feed.Source{Tape: &feed.Tape{File: tape, Speed: feed.MaxSpeed}}, Admin: Off, Bus: external,
+		Source: feed.Source{Tape: &feed.Tape{File: tape, Speed: feed.MaxSpeed}}, Admin: AdminConfig{Listen: Off}, Bus: external,
 	})
 	if play != nil {
 		t.Fatalf("feed: %v", play)
@@ -237,12 +237,12 @@ func TestWhatCannotWorkFailsBeforeAnythingRuns(t *testing.T) {
 		c    UpConfig
 		want string
 	}{
-		{"port taken", UpConfig{Edge: EdgeConfig{Listen: taken}, Admin: Off, GRPC: "127.0.0.1:0"}, "--listen " + taken + ": the port is taken"},
-		{"admin port taken", UpConfig{Edge: EdgeConfig{Listen: "127.0.0.1:0"}, Admin: taken, GRPC: "127.0.0.1:0"}, "--admin " + taken + ": the port is taken"},
-		{"no address", UpConfig{Edge: EdgeConfig{Listen: "here"}, Admin: Off, GRPC: "127.0.0.1:0"}, "want HOST:PORT"},
+		{"port taken", UpConfig{Edge: EdgeConfig{Listen: taken}, Admin: AdminConfig{Listen: Off}, GRPC: "127.0.0.1:0"}, "--listen " + taken + ": the port is taken"},
+		{"admin port taken", UpConfig{Edge: EdgeConfig{Listen: "127.0.0.1:0"}, Admin: AdminConfig{Listen: taken}, GRPC: "127.0.0.1:0"}, "--admin " + taken + ": the port is taken"},
+		{"no address", UpConfig{Edge: EdgeConfig{Listen: "here"}, Admin: AdminConfig{Listen: Off}, GRPC: "127.0.0.1:0"}, "want HOST:PORT"},
 		{
 			"no tape",
-			UpConfig{Edge: EdgeConfig{Listen: "127.0.0.1:0"}, Admin: Off, GRPC: "127.0.0.1:0", Source: &feed.Source{Tape: &feed.Tape{File: "nowhere.csv"}}},
+			UpConfig{Edge: EdgeConfig{Listen: "127.0.0.1:0"}, Admin: AdminConfig{Listen: Off}, GRPC: "127.0.0.1:0", Source: &feed.Source{Tape: &feed.Tape{File: "nowhere.csv"}}},
 			"nowhere.csv",
 		},
 	} {

@@ -46,5 +46,5 @@ func (c busCmd) Run(p *process) error {
 	case c.ClusterListen != "":
 		cfg.Cluster = &bus.ClusterConfig{Name: c.ClusterName, Listen: c.ClusterListen, Routes: c.Routes}
 	}
-	return app.Node(p.ctx, p.app(), app.NodeConfig{Admin: c.Admin, Bus: cfg})
+	return app.Node(p.ctx, p.app(), app.NodeConfig{Admin: c.admin(), Bus: cfg})
 }

@@ -38,7 +38,7 @@ func (feedTapeCmd) Help() string {
 func (c feedTapeCmd) Run(p *process) error {
 	return app.Feed(p.ctx, p.app(), app.FeedConfig{
 		Source: feed.Source{Tape: &feed.Tape{File: c.File, Speed: c.Speed, Loop: c.Loop, Offset: c.Offset, SkipBad: c.SkipBad}},
-		Stdin:  p.stdin, Admin: c.Admin, Bus: c.bus(),
+		Stdin:  p.stdin, Admin: c.admin(), Bus: c.bus(),
 	})
 }
 
@@ -71,7 +71,7 @@ func (c feedSimCmd) Run(p *process) error {
 	}
 	return app.Feed(p.ctx, p.app(), app.FeedConfig{
 		Source: feed.Source{Sim: &sim.Options{Seed: c.Seed, Symbols: c.Symbols, Rate: c.Rate, Halts: halts}},
-		Admin:  c.Admin, Bus: c.bus(),
+		Admin:  c.admin(), Bus: c.bus(),
 	})
 }
 

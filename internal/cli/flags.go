@@ -15,6 +15,12 @@ import (
 // adminFlags are the flags of every process that serves.
 type adminFlags struct {
 	Admin string `default:"auto" help:"Where operators look: /metrics, /healthz, /readyz, /debug/pprof; auto is 127.0.0.1:9090 or, where that is taken, a free port; off is none." placeholder:"ADDR"`
+
+	AdminHosts []string `help:"Host names that the admin listener answers for, beside its own: example.com, *.example.com, or * for all. On loopback its own are localhost and loopback's addresses, elsewhere all IP addresses and names without a dot." placeholder:"HOST,..."`
+}
+
+func (f adminFlags) admin() app.AdminConfig {
+	return app.AdminConfig{Listen: f.Admin, Hosts: f.AdminHosts}
 }
 
 // natsFlags say how to reach an external bus.
@@ -86,6 +92,7 @@ type edgeFlags struct {
 	authFlags       `group:"Clients:"`
 	InsecureOpen    bool            `group:"Clients:" help:"Ask nobody for credentials, also where other machines reach the address."`
 	Origins         []string        `group:"Clients:" help:"Origins of web pages that may connect, beside the gateway's own: https://app.example.com, https://*.example.com, null, or * for all." placeholder:"ORIGIN,..."`
+	Hosts           []string        `group:"Clients:" help:"Host names that the gateway answers for, beside localhost; with it, no others are answered. Without, only a gateway on loopback that asks nobody is so strict." placeholder:"HOST,..."`
 	TrustedProxies  []string        `group:"Clients:" help:"Addresses or networks of proxies that are believed when they say who the client is (Forwarded, X-Forwarded-For)." placeholder:"ADDR,..."`
 	ProxyProtocol   bool            `group:"Clients:" help:"The trusted proxies speak the PROXY protocol, version 2; nobody else may connect."`
 	UserSockets     int             `group:"Clients:" default:"-1" help:"Greatest number of sockets of a user, the newest win; 0 is no limit, -1 is 5 where clients say who they are." placeholder:"N"`
@@ -113,7 +120,7 @@ func (f edgeFlags) edge(nats natsFlags) (app.EdgeConfig, error) {
 	}
 	return app.EdgeConfig{
 		Listen: f.Listen, TLS: app.TLS{CertFile: f.TlsCert, KeyFile: f.TlsKey}, Auth: a, InsecureOpen: f.InsecureOpen,
-		Proxies: f.TrustedProxies, ProxyProtocol: f.ProxyProtocol, Origins: f.Origins,
+		Proxies: f.TrustedProxies, ProxyProtocol: f.ProxyProtocol, Origins: f.Origins, Hosts: f.Hosts,
 		Sessions:   session.Config{PerUser: f.UserSessions, Total: f.MaxSessions, UserBytes: int(f.UserBytes), TotalBytes: int(f.SessionBytes)},
 		SessionBus: nats.nats(f.SessionNats), UserSockets: f.UserSockets, Opens: f.AddressRate, Requests: f.UserRate, UserTopics: f.UserTopics, Topics: f.MaxTopics, Delayed: f.Delayed,
 		Dashboard: f.Dashboard,

@@ -46,7 +46,7 @@ func (c gatewayCmd) Run(p *process) error {
 	}
 	edge.ReusePort = c.ReusePort
 	return app.Gateway(p.ctx, p.app(), app.GatewayConfig{
-		Edge: edge, Admin: c.Admin, Monitors: c.Monitor, Upstream: c.upstream(), Gateway: limits,
+		Edge: edge, Admin: c.admin(), Monitors: c.Monitor, Upstream: c.upstream(), Gateway: limits,
 	})
 }
 

@@ -40,6 +40,6 @@ func (c monitorCmd) Run(p *process) error {
 		return err
 	}
 	return app.Monitor(p.ctx, p.app(), app.MonitorConfig{
-		GRPC: c.Grpc, TLS: app.MonitorTLS{TLS: app.TLS{CertFile: c.GrpcCert, KeyFile: c.GrpcKey}, ClientCA: c.GrpcClientCa}, Admin: c.Admin, Replica: c.Replica, Bus: c.bus(), Past: kept, Grace: grace,
+		GRPC: c.Grpc, TLS: app.MonitorTLS{TLS: app.TLS{CertFile: c.GrpcCert, KeyFile: c.GrpcKey}, ClientCA: c.GrpcClientCa}, Admin: c.admin(), Replica: c.Replica, Bus: c.bus(), Past: kept, Grace: grace,
 	})
 }

@@ -56,7 +56,7 @@ func (c upCmd) Run(p *process) error {
 		return err
 	}
 	return app.Up(p.ctx, p.app(), app.UpConfig{
-		Edge: edge, Admin: c.Admin, GRPC: c.Grpc, Source: c.Source.Source,
+		Edge: edge, Admin: c.admin(), GRPC: c.Grpc, Source: c.Source.Source,
 		Bus: app.BusConfig{
 			NATS:     c.nats(c.Nats),
 			Embedded: bus.EmbeddedConfig{Dir: c.Data, Listen: c.NatsListen},

@@ -145,8 +145,8 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.mux.ServeHTTP(w, r)
 }
 
-// front refuses requests of an address that sends too many, and changes asked for by
-// pages that may not use the gateway.
+// front refuses requests of an address that sends too many, those for a host that is
+// not ours, and changes asked for by pages that may not use the gateway.
 func (g *Gateway) front(r *http.Request) *problem {
 	if g.opens != nil {
 		if ok, after := g.opens.Allow(g.cfg.Addresses.Of(r)); !ok {
@@ -154,6 +154,11 @@ func (g *Gateway) front(r *http.Request) *problem {
 				Status: http.StatusTooManyRequests, cause: "address-rate", retryAfter: max(after, time.Second),
 				Detail: "too many requests from this address",
 			}
+		}
+	}
+	if g.cfg.Hosts != nil {
+		if err := g.cfg.Hosts.Check(r); err != nil {
+			return &problem{Status: http.StatusMisdirectedRequest, cause: "bad-host", Detail: err.Error()}
 		}
 	}
 	switch r.Method {

@@ -63,6 +63,7 @@ type Config struct {
 	Delayed        map[time.Duration]Late // where clients that may see prices late alone get them, by how late
 	Addresses      edge.Addresses         // whose word counts for a client's address
 	Origins        edge.Origins           // which pages may connect, beside the gateway's own
+	Hosts          *edge.Hosts            // that requests may be for; nil: all
 	Prices         Prices                 // answers REST calls for prices; nil: there are none
 	TopicRate      int                    // topics a second that a socket may subscribe to anew; 0 means 1,000
 	UserWork       int                    // the same of a user, of commands that are about many; 0 means no limit

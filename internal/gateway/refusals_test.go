@@ -94,6 +94,12 @@ func refusals() []refusal {
 		{name: "no key", header: http.Header{"Sec-Websocket-Key": nil}, status: 400, cause: "bad-key"},
 		{name: "a short key", header: http.Header{"Sec-Websocket-Key": {"AAAA"}}, status: 400, cause: "bad-key"},
 		{name: "a foreign page", header: http.Header{"Origin": {"https://evil.example"}}, status: 403, cause: "bad-origin"},
+		{name: "a foreign name", cfg: func(c *Config) { c.Hosts = &edge.Hosts{Loopback: true} }, status: 421, cause: "bad-host"},
+		{name: "a foreign name, for a session", method: "POST", path: sessionsPath, cfg: func(c *Config) { c.Hosts = &edge.Hosts{Loopback: true} }, status: 421, cause: "bad-host"},
+		{name: "a foreign name, for prices", path: "/v2/stocks/AAPL/snapshot", cfg: func(c *Config) {
+			shelved(nil)(c)
+			c.Hosts = &edge.Hosts{Loopback: true}
+		}, status: 421, cause: "bad-host"},
 		{name: "two origins", header: http.Header{"Origin": {"http://gateway", "https://evil.example"}}, status: 403, cause: "bad-origin"},
 		{name: "another scheme", header: http.Header{"Authorization": {"Basic " + hush}}, status: 400, cause: "bad-credentials"},
 		{name: "no token", header: http.Header{"Authorization": {"Bearer "}}, status: 400, cause: "bad-credentials"},

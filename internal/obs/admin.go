@@ -40,6 +40,9 @@ type AdminConfig struct {
 	Title string
 	// Checks must all hold for /readyz to answer 200.
 	Checks []Check
+	// Hosts returns why a request is for none of the hosts that the listener answers
+	// for; nil means that it answers for all.
+	Hosts func(*http.Request) error
 	// Add registers what the process's parts show and take beside.
 	Add []func(*http.ServeMux)
 	// Page registers the page at /; nil leaves it to a list of what is here, which is
@@ -64,6 +67,13 @@ type Admin struct {
 
 const (
 	adminHeaderTimeout = 5 * time.Second
+	adminReadTimeout   = 10 * time.Second
+	// adminWriteTimeout is how long an answer may take. Profiles add the time that
+	// they were asked to take.
+	adminWriteTimeout = 15 * time.Second
+	adminIdleTimeout  = 2 * time.Minute // Prometheus usually asks once a minute or more
+	adminMaxHeader    = 16 << 10
+	adminMaxBody      = 64 << 10
 	// adminStopTimeout is how long running requests get when the process stops.
 	// A CPU profile takes longer and is cut.
 	adminStopTimeout = 500 * time.Millisecond
@@ -105,8 +115,43 @@ func NewAdmin(c AdminConfig) (*Admin, error) {
 	return a, nil
 }
 
-// ServeHTTP answers one request.
-func (a *Admin) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.mux.ServeHTTP(w, r) }
+// ServeHTTP answers one request, or refuses it: with 421 if it is for another host,
+// with 403 if a page of another site has a browser send it.
+func (a *Admin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if a.config.Hosts != nil {
+		if err := a.config.Hosts(r); err != nil {
+			text(w, http.StatusMisdirectedRequest, err.Error()+"\n")
+			return
+		}
+	}
+	profile := strings.HasPrefix(r.URL.Path, profiles) && r.URL.Path != profiles
+	if foreign(r, profile) {
+		text(w, http.StatusForbidden, "this is not for pages of other sites: open it yourself, or ask with curl or go tool pprof\n")
+		return
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, adminMaxBody)
+	if profile && r.ContentLength == 0 { // all is read, and the deadline for that would end the profile
+		_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // a test's recorder has none
+	}
+	a.mux.ServeHTTP(w, r)
+}
+
+// profiles is where the profiles are, which cost the process something.
+const profiles = "/debug/pprof/"
+
+// foreign reports whether a page of another site, or of another port of this host,
+// has a browser send a request. Links may lead here, except to profiles. Browsers say
+// where a request comes from to loopback and over TLS only; a profile that they ask
+// for elsewhere may be anybody's.
+func foreign(r *http.Request, profile bool) bool {
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "same-origin", "none":
+		return false
+	case "":
+		return profile && strings.Contains(r.UserAgent(), "Mozilla/")
+	}
+	return profile || r.Header.Get("Sec-Fetch-Mode") != "navigate"
+}
 
 // Serve answers on l until ctx ends, closes l, and returns nil; or the error
 // that ended it earlier.
@@ -114,6 +159,10 @@ func (a *Admin) Serve(ctx context.Context, l net.Listener) error {
 	srv := &http.Server{
 		Handler:           a,
 		ReadHeaderTimeout: adminHeaderTimeout,
+		ReadTimeout:       adminReadTimeout,
+		WriteTimeout:      adminWriteTimeout,
+		IdleTimeout:       adminIdleTimeout,
+		MaxHeaderBytes:    adminMaxHeader,
 		ErrorLog:          slog.NewLogLogger(a.config.Logger.Handler(), slog.LevelWarn),
 	}
 	g, gctx := errgroup.WithContext(ctx)
