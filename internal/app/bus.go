@@ -48,6 +48,21 @@ type BusConfig struct {
 	Embedded bus.EmbeddedConfig
 }
 
+// warnBus warns of what a bus of this process asks nobody on.
+func (b *builder) warnBus(ctx context.Context, e *bus.Embedded, advice string) error {
+	clients, nodes, err := e.Open()
+	if err != nil {
+		return err
+	}
+	if clients != nil {
+		b.warn(ctx, "NATS", clients, "read all prices, publish others and delete them", advice)
+	}
+	if nodes != nil {
+		b.warn(ctx, "the cluster port", nodes, "become a node of the bus", advice)
+	}
+	return nil
+}
+
 // bus connects to the external bus, or starts an embedded one, and adds what
 // closes it again.
 func (b *builder) bus(ctx context.Context, c BusConfig, name string) (*bus.JetStream, error) {
@@ -63,6 +78,9 @@ func (b *builder) bus(ctx context.Context, c BusConfig, name string) (*bus.JetSt
 			return nil, fmt.Errorf("embedded bus: %w", err)
 		}
 		b.owns(server)
+		if err := b.warnBus(ctx, server, "keep --nats-listen on loopback, or run the parts apart: lzstock bus has --nats-config"); err != nil {
+			return nil, err
+		}
 		nats.Server = server
 	}
 	js, err := dial(ctx, b.Logger, func(ctx context.Context) (*bus.JetStream, error) { return bus.Dial(ctx, nats) })

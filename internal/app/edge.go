@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"time"
 
@@ -70,7 +69,7 @@ func (b *builder) clients(ctx context.Context, c EdgeConfig, g *gateway.Config) 
 	if err != nil {
 		return nil, err
 	}
-	if err := b.guard(ctx, c, a.Open()); err != nil {
+	if err := guard(c, a.Open()); err != nil {
 		return nil, err
 	}
 	g.Auth = a
@@ -91,8 +90,8 @@ func (b *builder) clients(ctx context.Context, c EdgeConfig, g *gateway.Config) 
 		return nil, fmt.Errorf("--origins: %w", err)
 	}
 	g.Origins.Addresses = g.Addresses
-	hosts := edge.Hosts{Flag: "--hosts"}
-	if hosts.Allow, err = edge.ParseHosts(c.Hosts); err != nil {
+	names, err := edge.ParseHosts(c.Hosts)
+	if err != nil {
 		return nil, fmt.Errorf("--hosts: %w", err)
 	}
 	secure, err := c.TLS.layer(b.Logger)
@@ -104,11 +103,10 @@ func (b *builder) clients(ctx context.Context, c EdgeConfig, g *gateway.Config) 
 		return nil, err
 	}
 	b.owns(l)
-	// A page that counts as the gateway's own reads prices where nobody is asked, and
-	// whoever reaches another address than loopback's needs no page for that.
-	if hosts.Loopback = isLoopback(l.Addr()); hosts.Loopback && a.Open() || len(c.Hosts) > 0 {
-		g.Hosts = &hosts
+	if a.Open() {
+		b.warn(ctx, "clients", l.Addr(), "read all prices", "take out --insecure-open, and add --auth keys or --auth jwt")
 	}
+	g.Hosts = hosts(l.Addr(), a.Open(), names)
 	if g.Sessions, err = b.sessions(ctx, c); err != nil {
 		return nil, err
 	}
@@ -166,13 +164,11 @@ func (b *builder) gate(l net.Listener, c EdgeConfig, g *gateway.Config, open boo
 }
 
 // guard refuses a gateway that the world reaches and that asks nobody.
-func (b *builder) guard(ctx context.Context, c EdgeConfig, open bool) error {
+func guard(c EdgeConfig, open bool) error {
 	switch {
 	case !open || onLoopback(c.Listen):
 	case !c.InsecureOpen:
 		return fmt.Errorf("clients on %s would need no credentials: want --auth keys or --auth jwt, an address on loopback, or --insecure-open where that is meant", c.Listen)
-	default:
-		b.Logger.LogAttrs(ctx, slog.LevelWarn, "clients need no credentials: anybody who reaches this address may connect", slog.String("address", c.Listen))
 	}
 	return nil
 }
@@ -185,6 +181,17 @@ func onLoopback(addr string) bool {
 	}
 	a, err := net.ResolveTCPAddr("tcp", addr)
 	return err != nil || isLoopback(a)
+}
+
+// hosts returns for which hosts a gateway answers; nil is all of them. A page that
+// counts as the gateway's own reads prices if nobody is asked, and whoever reaches
+// another address than loopback's needs no page for that.
+func hosts(at net.Addr, open bool, names []string) *edge.Hosts {
+	h := edge.Hosts{Loopback: isLoopback(at), Allow: names, Flag: "--hosts"}
+	if h.Loopback && open || len(names) > 0 {
+		return &h
+	}
+	return nil
 }
 
 func limit(v, usual int, open bool) int {

@@ -93,7 +93,7 @@ func Gateway(ctx context.Context, p Process, c GatewayConfig) error {
 		if err := b.gateway(l, upstream.Config{Monitors: c.Monitors, TLS: c.Upstream, Limits: upstream.Limits{Topics: c.Edge.Topics}}, c.Gateway, c.Edge.Delayed...); err != nil {
 			return err
 		}
-		return b.say("The gateway serves clients on %s%s/v1/stream\n%s%s", c.Edge.TLS.scheme(), reachable(l.Addr()), pageLine(c.Edge, l.Addr()), adminLine(admin))
+		return b.say("The gateway serves clients on %s%s/v1/stream\n%s%s%s", c.Edge.TLS.scheme(), reachable(l.Addr()), pageLine(c.Edge, l.Addr()), adminLine(admin), b.warnings())
 	})
 }
 

@@ -1,16 +1,18 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"log/slog"
+	"maps"
+	"net"
 	"net/http"
-	"os"
-	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
-	"github.com/lzstock/lzstock/internal/auth"
+	"github.com/lzstock/lzstock/internal/edge"
 	"github.com/lzstock/lzstock/internal/gateway"
 	"github.com/lzstock/lzstock/internal/leak"
 )
@@ -33,9 +35,7 @@ func TestReboundNames(t *testing.T) {
 			t.Fatal(err)
 		}
 		req.Host = host
-		for name, values := range header {
-			req.Header[name] = values
-		}
+		maps.Copy(req.Header, header)
 		resp, err := http.DefaultClient.Do(req)
 		if err != nil {
 			t.Fatal(err)
@@ -91,32 +91,42 @@ func TestReboundNames(t *testing.T) {
 // TestWhichGatewaysCheckHosts: those that a page could read prices from, and those
 // that are told to.
 func TestWhichGatewaysCheckHosts(t *testing.T) {
-	keys := auth.Config{Secret: filepath.Join(t.TempDir(), "secret")}
-	if err := os.WriteFile(keys.Secret, []byte(strings.Repeat("s", 32)), 0o600); err != nil {
+	inside, outside := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, &net.TCPAddr{IP: net.IPv4zero}
+	for _, c := range []struct {
+		at    net.Addr
+		open  bool
+		names []string
+		want  *edge.Hosts
+	}{
+		{inside, true, nil, &edge.Hosts{Loopback: true, Flag: "--hosts"}},
+		{inside, false, nil, nil},
+		{outside, true, nil, nil},
+		{inside, false, []string{"a.example"}, &edge.Hosts{Loopback: true, Allow: []string{"a.example"}, Flag: "--hosts"}},
+		{outside, true, []string{"a.example"}, &edge.Hosts{Allow: []string{"a.example"}, Flag: "--hosts"}},
+	} {
+		if got := hosts(c.at, c.open, c.names); !reflect.DeepEqual(got, c.want) {
+			t.Errorf("on %s, open %t, %v: %+v", c.at, c.open, c.names, got)
+		}
+	}
+}
+
+func TestListenersThatAskNobodyAreNamed(t *testing.T) {
+	var log, out bytes.Buffer
+	b, err := newBuilder(Process{Logger: slog.New(slog.NewTextHandler(&log, nil)), Out: &out})
+	if err != nil {
 		t.Fatal(err)
 	}
-	for name, c := range map[string]struct {
-		edge EdgeConfig
-		want bool
-	}{
-		"open on loopback":                {EdgeConfig{Listen: "127.0.0.1:0"}, true},
-		"open elsewhere":                  {EdgeConfig{Listen: "0.0.0.0:0", InsecureOpen: true}, false},
-		"open elsewhere, with names":      {EdgeConfig{Listen: "0.0.0.0:0", InsecureOpen: true, Hosts: []string{"a.example"}}, true},
-		"with credentials":                {EdgeConfig{Listen: "127.0.0.1:0", Auth: keys}, false},
-		"with credentials and with names": {EdgeConfig{Listen: "127.0.0.1:0", Auth: keys, Hosts: []string{"a.example"}}, true},
-	} {
-		b, err := newBuilder(Process{Logger: slog.New(slog.DiscardHandler), Out: io.Discard})
-		if err != nil {
-			t.Fatal(err)
-		}
-		var g gateway.Config
-		l, err := b.clients(t.Context(), c.edge, &g)
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		_ = l.Close()
-		if (g.Hosts != nil) != c.want {
-			t.Errorf("%s: hosts are %+v", name, g.Hosts)
+	b.warn(t.Context(), "inside", &net.TCPAddr{IP: net.IPv6loopback}, "harm", "--none")
+	if log.Len() > 0 || b.warnings() != "" {
+		t.Errorf("%s%s", &log, b.warnings())
+	}
+	b.warn(t.Context(), "gRPC", &net.TCPAddr{IP: net.IPv4zero, Port: 7000}, "publish", "add --grpc-client-ca")
+	if want := "WARNING: gRPC on 0.0.0.0:7000 asks nobody, and lets whoever reaches it publish: add --grpc-client-ca\n"; b.warnings() != want {
+		t.Errorf("the banner says %q", b.warnings())
+	}
+	for _, want := range []string{"level=WARN", "listener=gRPC", "address=0.0.0.0:7000", `advice="add --grpc-client-ca"`} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("no %s in %s", want, &log)
 		}
 	}
 }

@@ -95,6 +95,9 @@ func Monitor(ctx context.Context, p Process, c MonitorConfig) error {
 			return err
 		}
 		b.owns(l)
+		if c.TLS.ClientCA == "" {
+			b.warnServices(ctx, l, "add --grpc-client-ca, with --grpc-cert and --grpc-key")
+		}
 		js, err := b.bus(ctx, c.Bus, "lzstock monitor")
 		if err != nil {
 			return err
@@ -106,8 +109,13 @@ func Monitor(ctx context.Context, p Process, c MonitorConfig) error {
 		if err := b.monitor(js, l, c.Replica, c.Past, c.Grace, secured...); err != nil {
 			return err
 		}
-		return b.say("The Market Monitor serves gRPC on %s\n%s", l.Addr(), adminLine(admin))
+		return b.say("The Market Monitor serves gRPC on %s\n%s%s", l.Addr(), adminLine(admin), b.warnings())
 	})
+}
+
+// warnServices warns of a gRPC listener that asks nobody.
+func (b *builder) warnServices(ctx context.Context, l net.Listener, advice string) {
+	b.warn(ctx, "gRPC", l.Addr(), "read all prices and publish others", advice)
 }
 
 // monitor adds a Market Monitor over the bus, and the gRPC server in front of it.

@@ -41,22 +41,21 @@ func Node(ctx context.Context, p Process, c NodeConfig) error {
 		if err != nil {
 			return err
 		}
-		if !onLoopback(c.Bus.Listen) && c.Bus.File == "" {
-			b.Logger.LogAttrs(ctx, slog.LevelWarn, "the bus asks nobody for credentials: whoever reaches this address reads and writes prices",
-				slog.String("address", c.Bus.Listen))
-		}
 		n := &node{cfg: c.Bus, log: b.Logger, pause: nodePause}
 		if err := n.start(); err != nil {
 			return err
 		}
 		first := n.server.Load()
 		b.owns(first)
+		if err := b.warnBus(ctx, first, "add --nats-config, with users or verified certificates for clients and for the cluster"); err != nil {
+			return err
+		}
 		if err := b.registry.Register(nodeCollector{n}); err != nil {
 			return fmt.Errorf("register metrics: %w", err)
 		}
 		b.checks = append(b.checks, obs.Check{Name: "bus", Ready: func() error { return n.server.Load().Ready() }})
 		b.add(part{name: "bus", run: n.run, close: func() error { return n.server.Load().Close() }})
-		return b.say("%s%s", nodeBanner(c.Bus, first), adminLine(admin))
+		return b.say("%s%s%s", nodeBanner(c.Bus, first), adminLine(admin), b.warnings())
 	})
 }
 

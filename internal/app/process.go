@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -94,6 +95,7 @@ type builder struct {
 	states   []func() []ops.State                             // what the operator's page shows beside the checks
 	slow     func(ctx context.Context, most int) (any, error) // the clients that keep up worst; nil: there are none
 	page     func(*http.ServeMux) error
+	exposed  []string // listeners that other machines reach and that ask nobody, for the banner
 	parts    []part
 	opened   []io.Closer // in order; handed over to parts by build's success
 }
@@ -153,10 +155,7 @@ func (b *builder) admin(ctx context.Context, c AdminConfig, title string) (strin
 		return "", err
 	}
 	b.owns(l)
-	if !isLoopback(l.Addr()) {
-		b.Logger.LogAttrs(ctx, slog.LevelWarn, "the admin listener is not on loopback: whoever reaches it sees metrics and profiles",
-			slog.String("address", l.Addr().String()))
-	}
+	b.warn(ctx, "admin", l.Addr(), "show metrics, profiles and sessions, revoke users and stop the process", "keep --admin on loopback or on a private network")
 	if err := b.operator(title); err != nil {
 		return "", err
 	}
@@ -176,6 +175,20 @@ func (b *builder) admin(ctx context.Context, c AdminConfig, title string) (strin
 	}})
 	return l.Addr().String(), nil
 }
+
+// warn logs, and notes for the banner, that a listener asks nobody who they are and
+// is not on loopback: what it lets others do, and what mends that.
+func (b *builder) warn(ctx context.Context, listener string, addr net.Addr, lets, advice string) {
+	if isLoopback(addr) {
+		return
+	}
+	b.Logger.LogAttrs(ctx, slog.LevelWarn, "a listener that other machines reach asks nobody who they are",
+		slog.String("listener", listener), slog.String("address", addr.String()), slog.String("lets_them", lets), slog.String("advice", advice))
+	b.exposed = append(b.exposed, fmt.Sprintf("WARNING: %s on %s asks nobody, and lets whoever reaches it %s: %s\n", listener, addr, lets, advice))
+}
+
+// warnings are the lines of the banner on listeners that ask nobody.
+func (b *builder) warnings() string { return strings.Join(b.exposed, "") }
 
 // adminLine tells where the admin listener is.
 func adminLine(addr string) string {

@@ -55,6 +55,7 @@ func (b *builder) up(ctx context.Context, c UpConfig) error {
 		return err
 	}
 	b.owns(services)
+	b.warnServices(ctx, services, "keep --grpc on loopback, or run the parts apart: lzstock monitor has --grpc-client-ca")
 	js, err := b.bus(ctx, c.Bus, "lzstock up")
 	if err != nil {
 		return err
@@ -80,7 +81,7 @@ func (b *builder) up(ctx context.Context, c UpConfig) error {
 	if c.Edge.Dashboard {
 		page = c.Edge.TLS.page() + reachable(clients.Addr())
 	}
-	return b.say("%s", banner(c.Source, page, c.Edge.TLS.scheme()+reachable(clients.Addr()), services.Addr(), admin))
+	return b.say("%s", banner(c.Source, page, c.Edge.TLS.scheme()+reachable(clients.Addr()), services.Addr(), admin)+b.warnings())
 }
 
 // banner tells where to look and what to try next.

@@ -44,6 +44,7 @@ const MaxPayload = 8 << 20
 // Embedded is a nats-server in this process.
 type Embedded struct {
 	server  *server.Server
+	opts    *server.Options
 	cluster bool
 	temp    string // to be removed
 	wg      sync.WaitGroup
@@ -57,7 +58,7 @@ func StartEmbedded(cfg EmbeddedConfig, logger *slog.Logger) (*Embedded, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bus: %w", err)
 	}
-	e := &Embedded{cluster: cfg.Cluster != nil}
+	e := &Embedded{cluster: cfg.Cluster != nil, opts: opts}
 	if cfg.Dir == "" {
 		dir, err := os.MkdirTemp("", "lzstock-bus-")
 		if err != nil {

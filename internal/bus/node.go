@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -119,6 +120,24 @@ func (e *Embedded) ClusterAddr() string {
 		return a.String()
 	}
 	return ""
+}
+
+// Open returns the addresses for clients and for other nodes on which nobody must
+// prove who they are; nil where somebody must, or the server does not listen.
+func (e *Embedded) Open() (clients, nodes net.Addr, err error) {
+	v, err := e.server.Varz(nil)
+	if err != nil {
+		return nil, nil, fmt.Errorf("bus: %w", err)
+	}
+	if !v.AuthRequired && !v.TLSVerify {
+		clients = e.server.Addr()
+	}
+	c := &e.opts.Cluster
+	verified := c.TLSConfig != nil && c.TLSConfig.ClientAuth == tls.RequireAndVerifyClientCert
+	if a := e.server.ClusterAddr(); a != nil && c.Username == "" && !verified {
+		nodes = a
+	}
+	return clients, nodes, nil
 }
 
 // Broken says why the server must be closed and started anew, nil where it need
