@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -27,6 +28,9 @@ import (
 // end at once; this is for calls in hand.
 const grpcGrace = time.Second
 
+// publisherSymbols is how many new symbols a publisher may bring, by default.
+const publisherSymbols = 100_000
+
 // MonitorConfig configures a Market Monitor's process.
 type MonitorConfig struct {
 	GRPC    string // address to serve gRPC on
@@ -35,6 +39,7 @@ type MonitorConfig struct {
 	Replica string // name in logs; empty means HOSTNAME:PORT
 	Bus     BusConfig
 	Past    PastConfig
+	Limits  MonitorLimits
 	Grace   time.Duration // from the beginning of a drain to the end of all streams
 }
 
@@ -44,6 +49,15 @@ type PastConfig struct {
 	BarsKeep time.Duration // how long minutes are kept; 0 means 7 days
 	BarsMost int           // how many at the most; 0 means 1,000,000
 	Names    map[market.Symbol]string
+}
+
+// MonitorLimits bounds what callers and publishers cost a monitor; 0 means the
+// default of each.
+type MonitorLimits struct {
+	Symbols           int // of the feed; 200,000
+	PublisherSymbols  int // new ones that a publisher brings; 100,000
+	Streams           int // open at the same time; 1,024
+	ConnectionStreams int // of them on one connection; 64
 }
 
 // MonitorTLS secures the gRPC services. Its zero value leaves them in the clear.
@@ -106,7 +120,7 @@ func Monitor(ctx context.Context, p Process, c MonitorConfig) error {
 		if err != nil {
 			return err
 		}
-		if err := b.monitor(js, l, c.Replica, c.Past, c.Grace, secured...); err != nil {
+		if err := b.monitor(js, l, c.Replica, c.Past, c.Limits, c.Grace, secured...); err != nil {
 			return err
 		}
 		return b.say("The Market Monitor serves gRPC on %s\n%s%s", l.Addr(), adminLine(admin), b.warnings())
@@ -119,19 +133,21 @@ func (b *builder) warnServices(ctx context.Context, l net.Listener, advice strin
 }
 
 // monitor adds a Market Monitor over the bus, and the gRPC server in front of it.
-func (b *builder) monitor(js *bus.JetStream, l net.Listener, replica string, kept PastConfig, grace time.Duration, opts ...grpc.ServerOption) error {
+func (b *builder) monitor(js *bus.JetStream, l net.Listener, replica string, kept PastConfig, limits MonitorLimits, grace time.Duration, opts ...grpc.ServerOption) error {
 	if replica == "" {
 		replica = replicaName(l.Addr())
 	}
 	m, err := monitor.New(monitorLog{js}, monitor.Config{
 		Replica: replica, Pulses: pulses(js), Logger: b.Logger, Registry: b.registry,
 		History: kept.History, BarsKeep: kept.BarsKeep, BarsMost: kept.BarsMost, BarLog: js, Names: kept.Names,
+		Symbols: limits.Symbols,
 	})
 	if err != nil {
 		return err
 	}
 	in, err := ingest.New(ingest.Config{
 		Store: ingestStore{js}, Logger: b.Logger, Registry: b.registry,
+		Known: m.Symbol, Symbols: cmp.Or(limits.Symbols, monitor.DefaultSymbols), PublisherSymbols: cmp.Or(limits.PublisherSymbols, publisherSymbols),
 		Beat: func(ctx context.Context, source, sender string, reason market.FeedReason) error {
 			return js.Beat(ctx, bus.Pulse{Source: source, Sender: sender, Reason: reason})
 		},
@@ -140,7 +156,8 @@ func (b *builder) monitor(js *bus.JetStream, l net.Listener, replica string, kep
 		return err
 	}
 	srv := monitor.NewServer(m, monitor.ServerConfig{
-		Grace:    grpcGrace,
+		Grace:   grpcGrace,
+		Streams: limits.Streams, ConnectionStreams: limits.ConnectionStreams,
 		Options:  opts,
 		Services: []func(grpc.ServiceRegistrar){in.Register},
 	})

@@ -26,6 +26,7 @@ type UpConfig struct {
 	Source  *feed.Source // nil: nothing is played
 	Bus     BusConfig
 	Past    PastConfig // without names, those of the simulator where it is the source
+	Limits  MonitorLimits
 	Gateway gateway.Config
 }
 
@@ -63,7 +64,7 @@ func (b *builder) up(ctx context.Context, c UpConfig) error {
 	if c.Source != nil && c.Source.Sim != nil && c.Past.Names == nil {
 		c.Past.Names = sim.Names(c.Source.Sim.Symbols)
 	}
-	if err := b.monitor(js, services, "", c.Past, 0); err != nil {
+	if err := b.monitor(js, services, "", c.Past, c.Limits, 0); err != nil {
 		return err
 	}
 	if c.Source != nil {

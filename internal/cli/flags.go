@@ -81,6 +81,24 @@ func (f pastFlags) past() (app.PastConfig, error) {
 	return c, nil
 }
 
+// monitorFlags are the limits of those that serve gRPC.
+type monitorFlags struct {
+	SymbolsMost       int `default:"200000" help:"Greatest number of symbols of the feed, of about 1.3 KB; new ones beyond it are refused, and left out. All monitors of a feed need the same." placeholder:"N"`
+	PublisherSymbols  int `default:"100000" help:"Greatest number of new symbols that one publisher brings."                placeholder:"N"`
+	MaxStreams        int `default:"1024"   help:"Greatest number of gRPC streams."                                         placeholder:"N"`
+	ConnectionStreams int `default:"64"    help:"Greatest number of gRPC streams of one connection."                       placeholder:"N"`
+}
+
+func (f monitorFlags) limits() (app.MonitorLimits, error) {
+	if f.SymbolsMost < 1 || f.PublisherSymbols < 1 || f.MaxStreams < 1 || f.ConnectionStreams < 1 {
+		return app.MonitorLimits{}, usageError{fmt.Errorf("--symbols-most %d, --publisher-symbols %d, --max-streams %d, --connection-streams %d: want positive numbers",
+			f.SymbolsMost, f.PublisherSymbols, f.MaxStreams, f.ConnectionStreams)}
+	}
+	return app.MonitorLimits{
+		Symbols: f.SymbolsMost, PublisherSymbols: f.PublisherSymbols, Streams: f.MaxStreams, ConnectionStreams: f.ConnectionStreams,
+	}, nil
+}
+
 // edgeFlags are the flags of those that clients connect to.
 type edgeFlags struct {
 	Listen  string `default:"127.0.0.1:8080" help:"Where clients connect." placeholder:"ADDR"`

@@ -13,9 +13,10 @@ type monitorCmd struct {
 	GrpcKey      string `help:"The certificate's key, PEM." placeholder:"FILE"`
 	GrpcClientCa string `help:"Certificates that sign those of callers, PEM; with it, nobody else may call." placeholder:"FILE"`
 	adminFlags
-	DrainGrace time.Duration `default:"2s" help:"From a stop signal, or lzstock drain, to the end of all streams: as long as load balancers take to notice." placeholder:"TIME"`
-	Replica    string        `help:"Name of this monitor in logs; by default HOSTNAME:PORT." placeholder:"NAME"`
-	pastFlags  `group:"The past:"`
+	DrainGrace   time.Duration `default:"2s" help:"From a stop signal, or lzstock drain, to the end of all streams: as long as load balancers take to notice." placeholder:"TIME"`
+	Replica      string        `help:"Name of this monitor in logs; by default HOSTNAME:PORT." placeholder:"NAME"`
+	pastFlags    `group:"The past:"`
+	monitorFlags `group:"Limits:"`
 	externalBus
 }
 
@@ -39,7 +40,11 @@ func (c monitorCmd) Run(p *process) error {
 	if err != nil {
 		return err
 	}
+	limits, err := c.limits()
+	if err != nil {
+		return err
+	}
 	return app.Monitor(p.ctx, p.app(), app.MonitorConfig{
-		GRPC: c.Grpc, TLS: app.MonitorTLS{TLS: app.TLS{CertFile: c.GrpcCert, KeyFile: c.GrpcKey}, ClientCA: c.GrpcClientCa}, Admin: c.admin(), Replica: c.Replica, Bus: c.bus(), Past: kept, Grace: grace,
+		GRPC: c.Grpc, TLS: app.MonitorTLS{TLS: app.TLS{CertFile: c.GrpcCert, KeyFile: c.GrpcKey}, ClientCA: c.GrpcClientCa}, Admin: c.admin(), Replica: c.Replica, Bus: c.bus(), Past: kept, Limits: limits, Grace: grace,
 	})
 }

@@ -45,6 +45,12 @@ type Config struct {
 	// FeedEnded once it was complete, FeedLost where it broke. The sender is the
 	// stream. It must not wait, and may be nil.
 	Beat func(ctx context.Context, source, sender string, reason market.FeedReason) error
+	// Known reports whether the feed has carried a symbol, and how many it has
+	// carried. With it, symbols that are new are refused beyond Symbols in all, and
+	// beyond PublisherSymbols that one publisher has brought. It must not wait, and may
+	// be nil.
+	Known                     func(market.Symbol) (known bool, all int)
+	Symbols, PublisherSymbols int
 	// Logger and Registry may be nil.
 	Logger   *slog.Logger
 	Registry prometheus.Registerer
@@ -56,6 +62,7 @@ type Service struct {
 	store     Store
 	beat      func(ctx context.Context, source, sender string, reason market.FeedReason) error
 	readAhead int
+	symbols   symbols
 	logger    *slog.Logger
 	metrics   *metrics
 	stopOnce  sync.Once
@@ -74,12 +81,19 @@ func New(cfg Config) (*Service, error) {
 	if cfg.ReadAhead == 0 {
 		cfg.ReadAhead = DefaultReadAhead
 	}
+	if cfg.Known != nil && (cfg.Symbols < 1 || cfg.PublisherSymbols < 1) {
+		return nil, fmt.Errorf("ingest: %d symbols, %d of a publisher: want 1 or more of each", cfg.Symbols, cfg.PublisherSymbols)
+	}
 	if cfg.ReadAhead < 1 || cfg.ReadAhead > maxReadAhead {
 		return nil, fmt.Errorf("ingest: read ahead of %d batches: want 1 to %d", cfg.ReadAhead, maxReadAhead)
 	}
 	s := &Service{
 		store: cfg.Store, beat: cfg.Beat, readAhead: cfg.ReadAhead, logger: cfg.Logger,
 		stopping: make(chan struct{}), streams: make(map[*publishing]struct{}),
+		symbols: symbols{
+			known: cfg.Known, most: cfg.Symbols, publisher: cfg.PublisherSymbols,
+			fresh: map[market.Symbol]time.Time{}, brought: map[string]int{},
+		},
 	}
 	if s.logger == nil {
 		s.logger = slog.New(slog.DiscardHandler)

@@ -20,6 +20,7 @@ type metrics struct {
 	batches *prometheus.CounterVec
 	events  prometheus.Counter
 	refused prometheus.Counter
+	symbols *prometheus.CounterVec
 	storing prometheus.Histogram
 }
 
@@ -35,6 +36,10 @@ func newMetrics(s *Service, registry prometheus.Registerer) (*metrics, error) {
 		refused: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "lzstock_ingest_refused_events_total", Help: "Events of publishers that were refused.",
 		}),
+		symbols: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "lzstock_ingest_new_symbol_refusals_total",
+			Help: "Events that were refused because their symbols are new, and the feed or the publisher has as many as it may.",
+		}, []string{"limit"}),
 		storing: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "lzstock_ingest_store_seconds", Help: "How long the bus took to store a batch.",
 			Buckets: prometheus.ExponentialBuckets(50e-6, 4, 9),
@@ -50,7 +55,7 @@ func newMetrics(s *Service, registry prometheus.Registerer) (*metrics, error) {
 		Name: "lzstock_ingest_waiting_batches", Help: "Batches that were read and wait for the bus, over all streams.",
 	}, func() float64 { _, n := s.load(); return float64(n) })
 	var errs []error
-	for _, c := range []prometheus.Collector{m.batches, m.events, m.refused, m.storing, streams, waiting} {
+	for _, c := range []prometheus.Collector{m.batches, m.events, m.refused, m.symbols, m.storing, streams, waiting} {
 		errs = append(errs, registry.Register(c))
 	}
 	return m, errors.Join(errs...)

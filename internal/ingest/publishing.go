@@ -41,6 +41,7 @@ type publishing struct {
 	answered  uint64
 	stored    uint64
 	refused   uint64
+	full      bool // a new symbol was refused, and that was logged
 }
 
 // take stores one batch and gives its answer. An error ends the stream.
@@ -57,6 +58,9 @@ func (p *publishing) take(ctx context.Context, req *pb.PublishRequest) (*pb.Publ
 	events := make([]market.Event, 0, len(req.GetEvents()))
 	for i, m := range req.GetEvents() {
 		e, err := event(m)
+		if err == nil {
+			err = p.admit(ctx, e.Symbol)
+		}
 		if err != nil {
 			resp.Refused = append(resp.Refused, &pb.Refusal{Index: uint32(i), Reason: err.Error()})
 			continue
@@ -71,6 +75,20 @@ func (p *publishing) take(ctx context.Context, req *pb.PublishRequest) (*pb.Publ
 	p.refused += uint64(len(resp.GetRefused()))
 	p.s.metrics.answered(resp, len(events))
 	return resp, nil
+}
+
+// admit says why a symbol is refused, and logs the stream's first one.
+func (p *publishing) admit(ctx context.Context, symbol market.Symbol) error {
+	limit, err := p.s.symbols.admit(p.publisher, symbol)
+	if err == nil {
+		return nil
+	}
+	p.s.metrics.symbols.WithLabelValues(limit).Inc()
+	if !p.full {
+		p.full = true
+		p.s.logger.LogAttrs(ctx, slog.LevelWarn, "a publisher's new symbols are refused", slog.String("publisher", p.publisher), slog.Any("error", err))
+	}
+	return err
 }
 
 // check says what makes a whole batch impossible.

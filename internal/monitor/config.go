@@ -19,6 +19,7 @@ const (
 	DefaultHistory         = 1024
 	DefaultWindow          = 32768 // about 10 MB a shard
 	DefaultShards          = 2     // enough for hundreds of gateways
+	DefaultSymbols         = 200_000
 	DefaultMaxTopics       = 65536
 	DefaultStreamTopics    = 524288 // more than twice what a gateway asks for
 	DefaultQueue           = 65536
@@ -58,6 +59,10 @@ type Config struct {
 	// Shards is the number of goroutines that share the streams; 0 means 2, or 1
 	// where there is one processor.
 	Shards int
+	// Symbols is how many symbols the monitor holds, of about 1.3 KB: events of those
+	// that the feed carries first beyond that are left out. Replicas need the same; 0
+	// means 200,000.
+	Symbols int
 	// MaxTopics is the greatest number of topics of one call, or of one StreamPrices
 	// stream; 0 means 65,536.
 	MaxTopics int
@@ -65,7 +70,8 @@ type Config struct {
 	// 524,288, which take about 100 MB.
 	StreamTopics int
 	// Queue is how many events may wait for one stream before a Watch stream
-	// conflates and a StreamPrices stream ends; 0 means 65,536.
+	// conflates and a StreamPrices stream ends, less with more than 32 streams; 0 means
+	// 65,536.
 	Queue int
 	// Pulses calls its function with what sources say of themselves, one after the
 	// other, until its context ends; nil means that they say nothing.
@@ -80,6 +86,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.BarsKeep < 0 || c.BarsMost < 0 {
 		return c, fmt.Errorf("monitor: bars of %s and %d minutes: neither may be negative", c.BarsKeep, c.BarsMost)
 	}
+	if c.Symbols < 0 {
+		return c, fmt.Errorf("monitor: %d symbols: want 1 or more, or 0 for %d", c.Symbols, DefaultSymbols)
+	}
 	if c.Window < 0 || c.History < 0 || c.Shards < 0 || c.MaxTopics < 0 || c.StreamTopics < 0 || c.Queue < 0 {
 		return c, fmt.Errorf("monitor: window %d, history %d, shards %d, topics %d and %d, and queue %d must not be negative",
 			c.Window, c.History, c.Shards, c.MaxTopics, c.StreamTopics, c.Queue)
@@ -93,6 +102,7 @@ func (c Config) withDefaults() (Config, error) {
 	set(&c.Window, DefaultWindow)
 	set(&c.History, DefaultHistory)
 	set(&c.Shards, min(DefaultShards, runtime.GOMAXPROCS(0)))
+	set(&c.Symbols, DefaultSymbols)
 	set(&c.MaxTopics, DefaultMaxTopics)
 	set(&c.StreamTopics, DefaultStreamTopics)
 	set(&c.Queue, DefaultQueue)

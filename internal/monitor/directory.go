@@ -12,17 +12,18 @@ import (
 // directory holds the symbols that the feed has carried, in order. The feed's
 // reader adds, anybody lists.
 type directory struct {
-	seen  map[market.Symbol]struct{} // the reader's own
+	most  int
+	seen  map[market.Symbol]struct{} // changed by the reader alone, under mu
 	names map[market.Symbol]string   // never changed
 	words map[market.Symbol][]string // of the names, in small letters; never changed
 
-	mu      sync.Mutex
+	mu      sync.RWMutex
 	symbols []market.Symbol // sorted
 	fresh   []market.Symbol // added since the last list; sorted in by it
 }
 
-func newDirectory(names map[market.Symbol]string) *directory {
-	d := &directory{seen: map[market.Symbol]struct{}{}, names: names, words: map[market.Symbol][]string{}}
+func newDirectory(names map[market.Symbol]string, most int) *directory {
+	d := &directory{most: most, seen: map[market.Symbol]struct{}{}, names: names, words: map[market.Symbol][]string{}}
 	for symbol, name := range names {
 		d.words[symbol] = words(name)
 	}
@@ -44,16 +45,21 @@ func words(name string) (out []string) {
 	return out
 }
 
-// add notes a symbol, and reports whether it appears for the first time.
-func (d *directory) add(symbol market.Symbol) (first bool) {
+// add adds a symbol. It reports whether it is there now, and whether it was not there
+// before: there may be no more than so many. In the order of the feed it decides alike
+// in all replicas.
+func (d *directory) add(symbol market.Symbol) (has, first bool) {
 	if _, ok := d.seen[symbol]; ok {
-		return false
+		return true, false
 	}
-	d.seen[symbol] = struct{}{}
+	if len(d.seen) >= d.most {
+		return false, false
+	}
 	d.mu.Lock()
+	d.seen[symbol] = struct{}{}
 	d.fresh = append(d.fresh, symbol)
 	d.mu.Unlock()
-	return true
+	return true, true
 }
 
 // all gives the symbols in order. Nobody may change the list.
@@ -67,6 +73,14 @@ func (d *directory) all() []market.Symbol {
 		d.fresh = nil
 	}
 	return d.symbols
+}
+
+// look reports whether a symbol is there, and how many are.
+func (d *directory) look(symbol market.Symbol) (known bool, all int) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	_, known = d.seen[symbol]
+	return known, len(d.seen)
 }
 
 // page gives up to limit symbols that begin with prefix, or whose name has a word

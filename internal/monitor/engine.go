@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -38,6 +39,7 @@ type engine struct {
 	news    chan chan struct{} // for report, which closes what comes: the bus's state changed
 	pulses  chan Pulse         // for report
 
+	full    bool       // symbols were left out, and that was logged
 	counted bars.Stats // in the metrics already
 	savedAt time.Time
 	saved   uint64 // batch of the last checkpoint
@@ -48,7 +50,7 @@ type engine struct {
 
 func newEngine(m *Monitor, h *hub.Hub) *engine {
 	e := &engine{
-		Monitor: m, epoch: m.log.Epoch(), hub: h, symbols: newDirectory(m.cfg.Names),
+		Monitor: m, epoch: m.log.Epoch(), hub: h, symbols: newDirectory(m.cfg.Names, m.cfg.Symbols),
 		bars: bars.New(bars.Config{Zone: m.cfg.Zone}), rereading: make(chan struct{}, rereads),
 		news: make(chan chan struct{}), pulses: make(chan Pulse),
 	}
@@ -88,13 +90,9 @@ func (e *engine) run(ctx context.Context) error {
 
 // apply publishes one message and what it derives.
 func (e *engine) apply(ctx context.Context, m *Message) error {
-	events := e.derive(m)
 	var listed []market.Symbol
-	for i := range events {
-		if e.symbols.add(events[i].Symbol) {
-			listed = append(listed, events[i].Symbol)
-		}
-	}
+	m.Events, listed = e.admitted(ctx, m.Events)
+	events := e.derive(m)
 	if len(listed) > 0 {
 		if err := e.hub.List(ctx, listed); err != nil {
 			return err
@@ -122,6 +120,30 @@ func (e *engine) apply(ctx context.Context, m *Message) error {
 		e.history.push(m)
 	}
 	return nil
+}
+
+// admitted returns those of a message's events whose symbols the monitor holds, or
+// has room for, and the symbols that are new. Whole symbols are left out, so that what
+// is there has no holes.
+func (e *engine) admitted(ctx context.Context, events []market.Event) (_ []market.Event, listed []market.Symbol) {
+	all := len(events)
+	events = slices.DeleteFunc(events, func(ev market.Event) bool {
+		has, first := e.symbols.add(ev.Symbol)
+		if first {
+			listed = append(listed, ev.Symbol)
+		}
+		if has {
+			return false
+		}
+		if !e.full {
+			e.full = true
+			e.logger.LogAttrs(ctx, slog.LevelWarn, "the feed has carried more symbols than the monitor holds: further ones are left out",
+				slog.String("first", string(ev.Symbol)), slog.Int("symbols", e.cfg.Symbols), slog.String("advice", "raise --symbols-most on all monitors alike"))
+		}
+		return true
+	})
+	e.metrics.leftOut.Add(float64(all - len(events)))
+	return events, listed
 }
 
 // mark gives the topics' values as they are now.

@@ -25,6 +25,7 @@ type metrics struct {
 	late     prometheus.Counter
 	wild     prometheus.Counter
 	back     prometheus.Counter
+	leftOut  prometheus.Counter
 	saved    *prometheus.CounterVec
 	size     prometheus.Gauge
 	restored *prometheus.CounterVec
@@ -63,6 +64,7 @@ func newMetrics(registry prometheus.Registerer, m *Monitor) (*metrics, error) {
 		late:      counter("late_trades_total", "Trades too late to correct their minute bar."),
 		wild:      counter("wild_times_total", "Events left out of the bars because nothing confirmed their time."),
 		back:      counter("watermark_resets_total", "Times that a source's time was moved back."),
+		leftOut:   counter("left_out_events_total", "Events left out because the monitor holds as many symbols as it may."),
 		saved:     prometheus.NewCounterVec(prometheus.CounterOpts(opts("checkpoints_total", "Checkpoints, by outcome.")), []string{"outcome"}),
 		size:      gauge("checkpoint_bytes", "Size of the last checkpoint."),
 		restored:  prometheus.NewCounterVec(prometheus.CounterOpts(opts("starts_total", "Starts, by what they began from.")), []string{"from"}),
@@ -85,9 +87,13 @@ func newMetrics(registry prometheus.Registerer, m *Monitor) (*metrics, error) {
 	})
 	topics := prometheus.NewGaugeFunc(prometheus.GaugeOpts(opts("hub_topics", "Topics that the hub holds.")),
 		func() float64 { return float64(m.hubStats().Topics) })
+	symbols := prometheus.NewGaugeFunc(prometheus.GaugeOpts(opts("symbols", "Symbols that the monitor holds.")), func() float64 {
+		_, n := m.Symbol("")
+		return float64(n)
+	})
 	var errs []error
 	for _, c := range []prometheus.Collector{
-		events, x.batches, x.position, x.state, x.sources, x.rereads, x.holes, x.gaps, x.lost, x.late, x.wild, x.back,
+		events, x.batches, x.position, x.state, x.sources, x.rereads, x.holes, x.gaps, x.lost, x.late, x.wild, x.back, x.leftOut, symbols,
 		x.saved, x.size, x.restored, x.records, minutes, x.streams, x.refused, x.calls, x.sourceAge, x.busAge, merged, inbox, topics,
 	} {
 		errs = append(errs, registry.Register(c))

@@ -118,6 +118,15 @@ func (m *Monitor) Status() Status {
 	return Status{Serving: true, Feed: *e.feed.Load(), Position: e.position(), Streams: e.hub.Stats().Members}
 }
 
+// Symbol reports whether the monitor holds a symbol, and how many it holds; 0 while
+// it is not serving.
+func (m *Monitor) Symbol(s market.Symbol) (known bool, all int) {
+	if e := m.current.Load(); e != nil {
+		return e.symbols.look(s)
+	}
+	return false, 0
+}
+
 func (m *Monitor) hubStats() hub.Stats {
 	if e := m.current.Load(); e != nil {
 		return e.hub.Stats()
@@ -125,7 +134,13 @@ func (m *Monitor) hubStats() hub.Stats {
 	return hub.Stats{}
 }
 
+// wholeQueues is how many streams get the whole of Config.Queue. A stream that comes
+// when there are more gets its share of as much, since an event that waits takes some
+// 125 bytes.
+const wholeQueues = 32
+
 // queue gives the options of a stream's mailbox.
 func (m *Monitor) queue(mode mailbox.Mode) mailbox.Options {
-	return mailbox.Options{Mode: mode, Limit: m.cfg.Queue}
+	streams := max(m.hubStats().Members, wholeQueues)
+	return mailbox.Options{Mode: mode, Limit: max(m.cfg.Queue*wholeQueues/streams, 1)}
 }

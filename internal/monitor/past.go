@@ -53,6 +53,8 @@ func (e *engine) past(ctx context.Context, topics []market.Topic, after market.S
 		if t.Channel.IsBar() {
 			gone[t] = struct{}{}
 			delete(lacks, t)
+		} else if known, all := e.symbols.look(t.Symbol); !known && all >= e.cfg.Symbols { // left out, though the bus has it
+			delete(lacks, t)
 		}
 	}
 	if len(lacks) > 0 {

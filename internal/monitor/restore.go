@@ -144,9 +144,9 @@ func (e *engine) stretch(ctx context.Context, c *checkpoint) error {
 		if m.Batch != next || m.Epoch != e.epoch {
 			return errHole
 		}
+		m.Events, _ = e.admitted(ctx, m.Events)
 		events := make([]market.Event, 0, len(m.Events))
 		for i := range m.Events {
-			e.symbols.add(m.Events[i].Symbol)
 			events = append(events, m.Events[i])
 			for len(derived) > 0 && derived[0].Seq == m.Events[i].Seq {
 				events = append(events, derived[0])

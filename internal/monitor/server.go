@@ -21,12 +21,21 @@ import (
 
 // Limits of a Server.
 const (
-	pingAfter    = 20 * time.Second // of silence, to find dead callers
-	pingTimeout  = 20 * time.Second
-	pingLeast    = 5 * time.Second // callers that ping more often are cut off
-	maxRequest   = 4 << 20         // bytes
-	maxStreams   = 10_000          // a connection
-	defaultGrace = 3 * time.Second
+	pingAfter      = 20 * time.Second // of silence, to find dead callers
+	pingTimeout    = 20 * time.Second
+	pingLeast      = 5 * time.Second  // callers that ping more often are cut off
+	connectWithin  = 10 * time.Second // from the connection to its first frames
+	idleMost       = 15 * time.Minute // of a connection without calls
+	maxRequest     = 4 << 20          // bytes
+	maxHeaders     = 16 << 10         // bytes, of one call
+	connectionMore = 256              // calls of a connection beside its streams; more wait
+	defaultGrace   = 3 * time.Second
+)
+
+// Defaults of ServerConfig.
+const (
+	DefaultStreams           = 1024
+	DefaultConnectionStreams = 64
 )
 
 // Server is a gRPC server with the MarketMonitor service, the health service and
@@ -43,6 +52,9 @@ type Server struct {
 type ServerConfig struct {
 	// Grace is how long calls may take to end when the server stops; 0 means 3 s.
 	Grace time.Duration
+	// Streams is how many streams may be open, and ConnectionStreams how many on one
+	// connection; 0 means 1,024 and 64. Further ones are refused.
+	Streams, ConnectionStreams int
 	// Options come after the Server's own, such as credentials.
 	Options []grpc.ServerOption
 	// Services register more services on the same port.
@@ -54,13 +66,24 @@ func NewServer(m *Monitor, cfg ServerConfig) *Server {
 	if cfg.Grace <= 0 {
 		cfg.Grace = defaultGrace
 	}
+	if cfg.Streams <= 0 {
+		cfg.Streams = DefaultStreams
+	}
+	if cfg.ConnectionStreams <= 0 {
+		cfg.ConnectionStreams = DefaultConnectionStreams
+	}
 	s := &Server{monitor: m, grace: cfg.Grace, stopped: make(chan struct{})}
-	guard := &interceptors{Monitor: m, stopped: s.stopped}
+	guard := &interceptors{
+		Monitor: m, stopped: s.stopped,
+		streams: &openStreams{most: cfg.Streams, connectionMost: cfg.ConnectionStreams, from: map[string]int{}},
+	}
 	s.grpc = grpc.NewServer(append([]grpc.ServerOption{
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout, MaxConnectionIdle: idleMost}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingLeast, PermitWithoutStream: true}),
 		grpc.MaxRecvMsgSize(maxRequest),
-		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.MaxHeaderListSize(maxHeaders),
+		grpc.MaxConcurrentStreams(uint32(cfg.ConnectionStreams) + connectionMore),
+		grpc.ConnectionTimeout(connectWithin),
 		grpc.WaitForHandlers(true),
 		grpc.ChainUnaryInterceptor(guard.unary),
 		grpc.ChainStreamInterceptor(guard.stream),
@@ -128,6 +151,7 @@ func (s *Server) Serve(ctx context.Context, lis net.Listener) error {
 type interceptors struct {
 	*Monitor
 	stopped <-chan struct{}
+	streams *openStreams
 }
 
 func (i *interceptors) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
@@ -141,6 +165,12 @@ func (i *interceptors) unary(ctx context.Context, req any, info *grpc.UnaryServe
 }
 
 func (i *interceptors) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
+	leave, err := i.streams.enter(ss.Context())
+	if err != nil {
+		i.count(info.FullMethod, err)
+		return err
+	}
+	defer leave()
 	ctx, end := context.WithCancelCause(ss.Context())
 	var watch sync.WaitGroup
 	defer watch.Wait()

@@ -146,7 +146,7 @@ func (s *service) failure(ctx context.Context, err error) error {
 	}
 	switch {
 	case errors.Is(err, mailbox.ErrOverflow):
-		return status.Errorf(codes.ResourceExhausted, "the caller reads too slowly: more than %d events wait", s.cfg.Queue)
+		return status.Errorf(codes.ResourceExhausted, "the caller reads too slowly: more events wait than its queue of at most %d holds", s.cfg.Queue)
 	case errors.Is(err, hub.ErrClosed):
 		return status.Error(codes.Unavailable, "the service is stopping or starts over")
 	case errors.Is(err, context.Canceled):
