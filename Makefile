@@ -13,7 +13,8 @@ PROFILE ?= .profile
 CLIENTS ?= 1000
 RATE ?= 2000
 DURATION ?= 25s
-HOSTILE ?= 60s
+HOSTILE ?= 20s
+ATTACK ?= all
 
 # The race detector needs a C compiler on most systems; without one the tests run plain.
 RACE := $(if $(shell command -v "$$(go env CC)"),-race)
@@ -96,8 +97,8 @@ vuln: ## Look for known vulnerabilities in what the code calls, where their data
 	fi
 
 .PHONY: hostile
-hostile: ## Flood a gateway with garbage for HOSTILE (60s), and see what its clients feel of it
-	go run ./e2e/hostile --duration $(HOSTILE)
+hostile: ## Attack a gateway in each known way for HOSTILE (20s) and see what its clients notice; ATTACK=star has one alone
+	go run ./e2e/hostile --duration $(HOSTILE) --attack $(ATTACK)
 
 .PHONY: faults
 faults: ## Break processes, networks, disks and clocks on purpose, at full length, and see what CLIENTS (2000) notice

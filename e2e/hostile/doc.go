@@ -1,10 +1,12 @@
-// Hostile measures what garbage from the internet does to the clients of a
-// gateway: how old prices are when they come, in peace and then under a flood of
-// connections that are no clients, and whether anything of the flood stays
-// behind. It runs all processes itself, on loopback, and ends with status 1 where
-// a demand does not hold.
+// Hostile attacks a built lzstock from outside, over loopback, beside healthy clients
+// of several users. It prints how old prices are without and with each attack, what
+// healthy clients were told and lost, what the attack took of the processes, and how
+// long until they gave that back. It ends with status 1 if a promise is broken.
 //
-//	go run ./e2e/hostile --duration 60s
+//	go run ./e2e/hostile --help
+//	go run ./e2e/hostile --attack star --assert
+//	go run ./e2e/hostile --binary ./lzstock-before --json before.json
 //
-// What stands behind its own flags goes to the gateway, such as -- --max-waiting 100.
+// An attack is a row in one of the tables of attacks and a function that plays it in
+// a process of its own.
 package main

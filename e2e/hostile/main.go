@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -9,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -17,190 +17,171 @@ import (
 
 // options are what the command line says.
 type options struct {
-	binary    string
-	clients   int
-	rate      int
-	duration  time.Duration
-	opens     int
-	addresses int
-	ratio     float64
-
-	attack string // an address: this process is the attacker
-	key    string
-	admin  string
-	more   []string // flags for the gateway
+	binary   string
+	attacks  []attack
+	clients  int
+	rate     int
+	duration time.Duration
+	opens    int
+	seed     uint64
+	json     string
+	assert   bool
+	more     []string // flags for the gateway
 }
 
 func main() {
-	var o options
-	flag.StringVar(&o.binary, "binary", "", "the lzstock that is measured; without, it is built")
-	flag.IntVar(&o.clients, "clients", 1000, "healthy clients, with one topic each")
-	flag.IntVar(&o.rate, "rate", 50, "events a second of a topic, about")
-	flag.DurationVar(&o.duration, "duration", 60*time.Second, "a quarter of it in peace, a quarter beside a flood that goes elsewhere, half under the flood")
-	flag.IntVar(&o.opens, "opens", 2500, "connections a second that the flood aims at")
-	flag.IntVar(&o.addresses, "addresses", 32, "addresses that the flood comes from")
-	flag.StringVar(&o.admin, "admin", "", "admin address of the gateway; without, a free port")
-	flag.Float64Var(&o.ratio, "ratio", 1.5, "how much older prices may be under the flood, at the 99th percentile; 0 demands nothing")
-	flag.StringVar(&o.attack, "attack", "", "attack this address alone (what the program starts itself for)")
-	flag.StringVar(&o.key, "key", "LZNOBODY", "with -attack: a key's id, to try secrets for")
-	flag.Parse()
-	o.more = flag.Args()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	err := run(ctx, o, os.Stdout)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "hostile:", err)
-		stop()
-		os.Exit(1)
+	if len(os.Args) > 1 && os.Args[1] == attackerFlag {
+		exit(attacker(context.Background(), os.Stdin, os.Stdout))
 	}
+	o, err := parse(os.Args[1:])
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err == nil {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		err = run(ctx, o, os.Stdout)
+		stop()
+	}
+	exit(err)
 }
 
+func exit(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "hostile:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+const usage = `Hostile attacks a gateway beside healthy clients and measures what those notice.
+
+Each attack gets processes of its own on loopback: a gateway, and one process with the
+bus, the monitor and a simulator. A table on standard output compares the ages of
+prices without and with the attack. The exit status is 1 if a promise is broken: a
+healthy client was told stale or down, lost an event or its socket; a process took more
+than 192 MiB, by gRPC 512; topics, descriptors, goroutines or heap did not come back; or the attacker
+got an answer that it should not get.
+
+  go run ./e2e/hostile --duration 60s
+  go run ./e2e/hostile --attack churn-1,churn-2 --binary /tmp/lzstock-of-last-week --json old.json
+
+Arguments after -- go to the gateway, such as -- --max-waiting 100.
+
+Flags:
+`
+
+func parse(args []string) (options, error) {
+	o := options{attacks: attacks()}
+	names := "all"
+	f := flag.NewFlagSet("hostile", flag.ContinueOnError)
+	f.StringVar(&o.binary, "binary", "", "`path` of the lzstock to attack; it is built if this is empty")
+	f.StringVar(&names, "attack", names, "attacks to run: `names` separated by commas; a + between two has them at the same time")
+	f.IntVar(&o.clients, "clients", 300, "healthy clients, with one topic each")
+	f.IntVar(&o.rate, "rate", 3000, "events a second of all symbols together")
+	f.DurationVar(&o.duration, "duration", 30*time.Second, "how long each attack goes on; half as long is measured without it first, at most 30s")
+	f.IntVar(&o.opens, "opens", 2500, "connections a second that the attack garbage aims at")
+	f.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano())%1e6, "seed of what is random")
+	f.StringVar(&o.json, "json", "", "`file` to write the results to")
+	f.BoolVar(&o.assert, "assert", false, fmt.Sprintf("fail if prices are older than %.1f times their age without the attack, or if it takes more than %.0fs until all is back", ratioBound, backBound))
+	f.Usage = func() {
+		_, _ = io.WriteString(f.Output(), usage)
+		f.PrintDefaults()
+		_, _ = io.WriteString(f.Output(), "\nAttacks:\n")
+		for _, a := range attacks() {
+			_, _ = fmt.Fprintf(f.Output(), "  %-16s %s\n", a.name, a.text)
+		}
+	}
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	o.more = f.Args()
+	if o.duration < time.Second || o.clients < 10 || o.rate < 100 || o.opens < 1 {
+		return o, errors.New("want a --duration of 1s or more, 10 --clients or more, a --rate of 100 or more, and --opens")
+	}
+	if names == "all" {
+		return o, nil
+	}
+	o.attacks = nil
+	for name := range strings.SplitSeq(names, ",") {
+		a, err := find(name)
+		if err != nil {
+			return o, fmt.Errorf("--attack: %w", err)
+		}
+		o.attacks = append(o.attacks, a)
+	}
+	return o, nil
+}
+
+// run carries out the attacks, each against processes of its own.
 func run(ctx context.Context, o options, out io.Writer) (err error) {
-	if o.attack != "" {
-		return attack(ctx, o, out)
-	}
-	if o.duration < 3*time.Second || o.clients < 1 || o.opens < 1 || o.addresses < 1 || o.addresses > 250 {
-		return errors.New("want a duration of 3s or more, clients, opens, and 1 to 250 addresses")
-	}
 	dir, err := os.MkdirTemp("", "hostile")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	g, err := serve(ctx, o, dir)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, g.stop()) }()
-	f, err := connect(ctx, g, o.clients)
-	if err != nil {
-		return err
-	}
-	defer f.close()
-	return measure(ctx, o, g, f, out)
-}
-
-// settle is how long the processes have before the measurement begins.
-const settle = 2 * time.Second
-
-// rounds is how often peace and flood take turns, so that what else the machine does
-// meanwhile falls on both.
-const rounds = 3
-
-// measure measures in peace and under the flood, then what is left of it.
-func measure(ctx context.Context, o options, g *gateway, f *fleet, out io.Writer) error {
-	if err := pause(ctx, min(settle, o.duration/5)); err != nil {
-		return err
-	}
-	before, err := g.state(ctx)
-	if err != nil {
-		return err
-	}
-	var done outcome
-	for range rounds {
-		f.phase.Store(peace)
-		if err := pause(ctx, o.duration/(4*rounds)); err != nil {
+	if o.binary == "" {
+		if o.binary, err = build(ctx, dir); err != nil {
 			return err
 		}
-		if _, err := under(ctx, o, g, f, decoy, noise, o.duration/(4*rounds)); err != nil {
+	}
+	if _, err := fmt.Fprintf(out, "seed %d, %d healthy clients, %d events a second, %s an attack\n\n%s", o.seed, o.clients, o.rate, o.duration, tableHead); err != nil {
+		return err
+	}
+	var rows []row
+	broken := 0
+	for _, a := range o.attacks {
+		r, err := alone(ctx, o, a, filepath.Join(dir, a.name))
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			r.Broken = append(r.Broken, err.Error())
+		}
+		broken += len(r.Broken)
+		rows = append(rows, r)
+		if _, err := io.WriteString(out, r.line()); err != nil {
 			return err
 		}
-		one, err := under(ctx, o, g, f, g.addr, war, o.duration/(2*rounds))
+	}
+	if _, err := io.WriteString(out, notes(rows)); err != nil {
+		return err
+	}
+	if o.json != "" {
+		text, err := json.MarshalIndent(rows, "", "  ")
+		if err == nil {
+			err = os.WriteFile(o.json, append(text, '\n'), 0o600)
+		}
 		if err != nil {
 			return err
 		}
-		done.add(one)
 	}
-	f.phase.Store(idle)
-	most, err := g.state(ctx)
+	if broken > 0 {
+		return fmt.Errorf("%d promises are broken: they are listed above", broken)
+	}
+	return nil
+}
+
+// alone starts processes and healthy clients for one attack.
+func alone(ctx context.Context, o options, a attack, dir string) (r row, err error) {
+	r.Attack = a.name
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return r, err
+	}
+	s, err := start(ctx, o, a.symbols, dir)
 	if err != nil {
-		return err
+		return r, err
 	}
-	after, err := g.settled(ctx, before)
+	defer func() { err = errors.Join(err, s.stop()) }()
+	f, err := connect(ctx, s, o.clients)
 	if err != nil {
-		return err
+		return r, err
 	}
-	f.close()
-	return report(out, o, f, done, [3]state{before, most, after})
-}
-
-// under measures under a flood.
-func under(ctx context.Context, o options, g *gateway, f *fleet, at string, phase int32, d time.Duration) (outcome, error) {
-	f.phase.Store(idle)
-	flood, err := startFlood(ctx, o, g, at, d)
-	if err != nil {
-		return outcome{}, err
+	defer f.close()
+	// Until the windows of the hubs are full, heaps grow without any attack.
+	if err := pause(ctx, min(o.duration/2, time.Duration(hubWindow/o.rate)*time.Second)); err != nil {
+		return r, err
 	}
-	defer flood.stop()
-	if err := pause(ctx, min(time.Second, d/4)); err != nil { // until it is at its rate
-		return outcome{}, err
-	}
-	f.phase.Store(phase)
-	defer f.phase.Store(idle)
-	return flood.wait()
-}
-
-// memory is how much the flood may cost, in KiB.
-const memory = 128 << 10
-
-func report(out io.Writer, o options, f *fleet, flood outcome, s [3]state) error {
-	calm, noisy, stormy := f.ages(peace), f.ages(noise), f.ages(war)
-	if len(calm) == 0 || len(noisy) == 0 || len(stormy) == 0 {
-		return errors.New("no prices came to be measured")
-	}
-	ratio := float64(at(stormy, 0.99)) / float64(at(calm, 0.99))
-	before, most, after := s[0], s[1], s[2]
-	var bad []error
-	demand := func(ok bool, format string, args ...any) {
-		if !ok {
-			bad = append(bad, fmt.Errorf(format, args...))
-		}
-	}
-	lost := f.lost.Load()
-	demand(o.ratio == 0 || ratio <= o.ratio, "prices are %.2f times as old under the flood: want at most %.2f", ratio, o.ratio)
-	demand(lost == 0, "%d of %d healthy clients lost their sockets", lost, o.clients)
-	demand(most.peak-before.resident <= memory, "the flood took %d KiB of memory: want at most %d", most.peak-before.resident, memory)
-	demand(after.back(before), "goroutines %d and descriptors %d have not come back to %d and %d",
-		after.goroutines, after.files, before.goroutines, before.files)
-	var text strings.Builder
-	say := func(format string, args ...any) { _, _ = fmt.Fprintf(&text, format, args...) } // a Builder takes all
-	say("healthy clients   %d, %d of them lost\n", o.clients, lost)
-	for _, m := range []struct {
-		when string
-		ages []int32
-	}{{"in peace", calm}, {"beside a flood", noisy}, {"under flood", stormy}} {
-		say("age %-14s p50 %v  p99 %v  (%d events)\n", m.when, at(m.ages, 0.5), at(m.ages, 0.99), len(m.ages))
-	}
-	say("ratio of p99      %.2f to peace, %.2f to the same flood on this machine, but elsewhere\n",
-		ratio, float64(at(stormy, 0.99))/float64(at(noisy, 0.99)))
-	say("flood             %.0f opens a second from %d addresses, %d in all, %d failed\n", float64(flood.Opens)/flood.Time.Seconds(), o.addresses, flood.Opens, flood.Failed)
-	for _, m := range []map[string]int{flood.Kinds, flood.Ends} {
-		for _, name := range sortedKeys(m) {
-			say("  %-20s %d\n", name, m[name])
-		}
-	}
-	say("memory (KiB)      before %d, at most %d, after %d\n", before.resident, most.peak, after.resident)
-	say("goroutines        before %d, under flood's end %d, after %d\n", before.goroutines, most.goroutines, after.goroutines)
-	say("descriptors       before %d, under flood's end %d, after %d\n", before.files, most.files, after.files)
-	say("CPU of gateway    %.2f s a second in peace and flood together\n", after.cpu.Seconds()/after.since.Seconds())
-	if _, err := io.WriteString(out, text.String()); err != nil {
-		return err
-	}
-	return errors.Join(bad...)
-}
-
-func sortedKeys(m map[string]int) []string {
-	var keys []string
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
-}
-
-// at gives a quantile of sorted ages.
-func at(sorted []int32, q float64) time.Duration {
-	return time.Duration(sorted[int(q*float64(len(sorted)-1))]) * time.Microsecond
+	return measure(ctx, o, s, f, a)
 }
 
 func pause(ctx context.Context, d time.Duration) error {
@@ -213,5 +194,3 @@ func pause(ctx context.Context, d time.Duration) error {
 		return ctx.Err()
 	}
 }
-
-func keysFile(dir string) string { return filepath.Join(dir, "keys.yaml") }
