@@ -97,7 +97,7 @@ vuln: ## Look for known vulnerabilities in what the code calls, where their data
 	fi
 
 .PHONY: hostile
-hostile: ## Attack a gateway in each known way for HOSTILE (20s) and see what its clients notice; ATTACK=star has one alone
+hostile: ## Attack a gateway in each known way for HOSTILE (20s) and see what its clients notice; ATTACK=walk HOSTILE=1h looks for new ways
 	go run ./e2e/hostile --duration $(HOSTILE) --attack $(ATTACK)
 
 .PHONY: faults

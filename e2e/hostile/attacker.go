@@ -62,7 +62,7 @@ type attack struct {
 }
 
 func attacks() []attack {
-	return slices.Concat(churns(), works(), edges(), requests(), floods())
+	return slices.Concat(churns(), works(), edges(), requests(), floods(), []attack{walkAttack()})
 }
 
 // find returns the attack of a name; of several names, joined by +, one that plays them

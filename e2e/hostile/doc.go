@@ -4,9 +4,10 @@
 // long until they gave that back. It ends with status 1 if a promise is broken.
 //
 //	go run ./e2e/hostile --help
-//	go run ./e2e/hostile --attack star --assert
+//	go run ./e2e/hostile --attack walk --duration 1h
 //	go run ./e2e/hostile --binary ./lzstock-before --json before.json
 //
 // An attack is a row in one of the tables of attacks and a function that plays it in
-// a process of its own.
+// a process of its own. The attack walk makes up commands within the limits, to find
+// what else is dear.
 package main

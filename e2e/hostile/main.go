@@ -64,6 +64,7 @@ got an answer that it should not get.
 
   go run ./e2e/hostile --duration 60s
   go run ./e2e/hostile --attack churn-1,churn-2 --binary /tmp/lzstock-of-last-week --json old.json
+  go run ./e2e/hostile --attack walk --duration 1h --seed 7
 
 Arguments after -- go to the gateway, such as -- --max-waiting 100.
 

@@ -49,7 +49,7 @@ func TestAttacks(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.close()
-	for _, all := range [][]attack{churns(), works(), slices.Concat(edges(), requests()), floods()} {
+	for _, all := range [][]attack{churns(), works(), slices.Concat(edges(), requests()), {walkAttack()}, floods()} {
 		var names []string
 		for _, a := range all {
 			names = append(names, a.name)
