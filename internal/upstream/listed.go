@@ -16,16 +16,16 @@ func (c *Client) learn(ctx context.Context, s *session, lists bool, symbols []ma
 	if lists {
 		found = append(found, c.interest.learn(symbols)...)
 	}
-	since := c.complete && lists && c.at.Epoch == epoch
+	s.since = c.complete && lists && c.at.Epoch == epoch
 	c.complete = lists
-	return c.found(ctx, s, found, since)
+	return c.found(ctx, s, found)
 }
 
 // listed takes in that symbols appear: the stream carries all their topics from here
-// on, and those that nobody wants are dropped.
+// on, and those that nobody wants are dropped. Before anything was asked for all are:
+// what is wanted of them is resumed with the rest.
 func (c *Client) listed(ctx context.Context, s *session, symbols []market.Symbol) error {
-	found := c.interest.learn(symbols)
-	if err := c.found(ctx, s, found, s.asked); err != nil {
+	if err := c.found(ctx, s, c.interest.learn(symbols)); err != nil {
 		return err
 	}
 	var begin []market.Topic // asked for, and not answered yet
@@ -33,9 +33,9 @@ func (c *Client) listed(ctx context.Context, s *session, symbols []market.Symbol
 		for _, ch := range market.Channels() {
 			t := market.Topic{Channel: ch, Symbol: symbol}
 			switch known := c.topics[t]; {
-			case known == nil:
+			case !s.asked, known == nil:
 				c.drops = append(c.drops, t)
-			case !known.carried && s.asked:
+			case !known.carried:
 				begin = append(begin, t)
 			}
 		}
@@ -43,11 +43,12 @@ func (c *Client) listed(ctx context.Context, s *session, symbols []market.Symbol
 	return c.carry(ctx, begin)
 }
 
-// found has topics asked for whose symbols have appeared. since tells that they had
-// nothing before the position that we have reached.
-func (c *Client) found(ctx context.Context, s *session, topics []market.Topic, since bool) error {
+// found has topics asked for whose symbols have appeared: where they had nothing before
+// the position that we have reached, from there on.
+func (c *Client) found(ctx context.Context, s *session, topics []market.Topic) error {
+	since := s.asked || s.since
 	for _, t := range topics {
-		c.topics[t] = &topic{asked: since && s.asked}
+		c.topics[t] = &topic{asked: s.asked}
 		if !since {
 			c.adds = append(c.adds, t)
 		}

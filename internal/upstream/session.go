@@ -50,6 +50,7 @@ type session struct {
 	// Owned by the upstream goroutine.
 	heard    time.Time // when the last message was handled
 	welcomed bool
+	since    bool                      // symbols that it tells of, and that we did not know, had nothing before at
 	asked    bool                      // for all that is wanted
 	begun    time.Time                 // when it was welcomed
 	ahead    market.Seq                // how far some topics have come while initial is not answered

@@ -89,6 +89,10 @@ func (c *Client) receive(ctx context.Context, s *session, m *message) error {
 	case *pb.WatchResponse_Snapshots:
 		return c.snapshots(ctx, s, m)
 	case *pb.WatchResponse_Batch:
+		if !s.asked { // of symbols that have appeared; all is resumed from where we are
+			c.metrics.ignored.Add(float64(len(m.events)))
+			return nil
+		}
 		return c.batch(ctx, s, m.events)
 	case *pb.WatchResponse_Listed:
 		return c.listed(ctx, s, m.listed)
@@ -194,10 +198,8 @@ func (c *Client) begin(ctx context.Context, s *session, start market.Position) e
 	default:
 		c.move(start)
 	}
-	for _, t := range c.drops { // symbols that appeared meanwhile
-		if c.topics[t] == nil {
-			drops = append(drops, t)
-		}
+	if len(c.drops) > 0 { // of symbols that appeared meanwhile
+		s.queue = append(s.queue, &pb.WatchRequest{Drop: marketpb.Topics(c.drops)})
 	}
 	s.asked, c.adds, c.drops = true, nil, drops
 	// One request for what goes on and one for what begins, because since is for all
