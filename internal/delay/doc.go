@@ -26,8 +26,9 @@
 //   - D6. Where all that is not enough (more topics have events waiting than three
 //     quarters of Config.Events, or more operations wait), the line is reset: what
 //     waits becomes a Gap of the topics that lose by it, at the time when the first
-//     of it would have come out, then a Forget of what is carried no more and a
-//     Replace with the newest values, when the newest would have. Stats counts
+//     of it would have come out, which does not tell how far it goes; then a Gap that
+//     does, a Forget of what is carried no more and a Replace with the newest values,
+//     when the newest would have. Stats counts
 //     what was lost. No more values are kept than three quarters of Config.Events,
 //     the newest ones; the other topics have none until their next event.
 //

@@ -37,7 +37,7 @@ type fold struct {
 	forgotten [market.NumChannels]bool      // a Forget did
 }
 
-// reset turns all that waits into a Gap, a Forget and a Replace; see D6.
+// reset turns all that waits into two Gaps, a Forget and a Replace; see D6.
 func (l *Line) reset() {
 	f := fold{carried: carried{}, touched: map[market.Topic]market.Event{}}
 	for t := range l.told {
@@ -88,7 +88,10 @@ func (l *Line) reset() {
 	l.stats.Lost += uint64(l.waiting - len(events))
 	p := &part{closed: true}
 	if len(lost.topics) > 0 || lost.newEpoch() {
-		p.add(entry{at: oldest, op: &lost})
+		// Announced at once, but for how far it goes: that nobody may know before its time.
+		announced := operation{kind: gap, topics: lost.topics, gap: market.Gap{Reason: market.GapExpired, From: l.out, To: l.out}}
+		p.add(entry{at: oldest, op: &announced})
+		p.add(entry{at: newest, op: &lost})
 	}
 	if len(gone.topics) > 0 {
 		p.add(entry{at: newest, op: &gone})
