@@ -150,7 +150,7 @@ func (f edgeFlags) edge(nats natsFlags) (app.EdgeConfig, error) {
 type limitFlags struct {
 	MaxConnections int           `default:"0"     help:"Greatest number of sockets; 0 is no limit."                                   placeholder:"N"`
 	MaxSymbols     int           `default:"1024"  help:"Greatest number of symbols of one socket."                                    placeholder:"N"`
-	TopicRate      int           `default:"1000"  help:"Topics that a socket may subscribe to a second, and those of a minute at once." placeholder:"N"`
+	TopicRate      int           `default:"1000"  help:"Topics that a socket may subscribe to a second, and those of 15 s at once." placeholder:"N"`
 	MaxMessage     byteSize      `default:"16KiB" help:"Greatest message from a client."                                              placeholder:"SIZE"`
 	CommandRate    int           `default:"10"    help:"Commands that a client may send a second."                                    placeholder:"N"`
 	CommandBurst   int           `default:"20"    help:"Commands that a client may send at once."                                     placeholder:"N"`

@@ -141,17 +141,16 @@ func (d *dialog) regrant(ctx context.Context, who *session.Identity) error {
 			gone = append(gone, t)
 		}
 	}
-	d.topics.remove(gone)
 	if len(gone) == 0 {
 		return d.restrict(ctx, func() {})
 	}
-	d.unsaved = d.held != nil
+	gone, release := d.drop(gone)
+	defer release()
 	cmd := wire.Command{}
 	for _, t := range gone {
 		cmd.Rejected = append(cmd.Rejected, rejection(&who.Grant, t))
 	}
 	news := d.current(cmd)
-	defer d.g.demand.Release(d.payer(), gone)
 	b := d.bridge
 	if err := b.Member().Unsubscribe(ctx, gone, nil); err != nil {
 		return err

@@ -305,6 +305,7 @@ func (d *dialog) Close(end *bridge.End) {
 	d.turn.do(func() bool {
 		d.over = true
 		d.g.demand.Release(d.payer(), d.topics.all())
+		d.g.topics.release(d.topics)
 		if d.who != nil && d.who.Method != session.Open {
 			d.g.users.remove(d.who.User, d)
 		}

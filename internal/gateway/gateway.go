@@ -165,6 +165,7 @@ type Gateway struct {
 	anybody  session.Identity // everybody's, where nobody is asked
 	sessions *session.Manager
 	users    users
+	topics   topicTable
 	opens    *edge.Rates // nil: no limit
 	requests *edge.Rates // by user; nil: no limit
 	work     *edge.Rates // by user; nil: no limit
@@ -216,7 +217,7 @@ func New(cfg Config, h *hub.Hub, demand Demand, log *slog.Logger, reg prometheus
 		}
 	}
 	if cfg.UserWork > 0 {
-		if g.work, err = edge.NewRates(edge.RatesConfig{PerSecond: cfg.UserWork, Burst: 60 * cfg.UserWork}); err != nil {
+		if g.work, err = edge.NewRates(edge.RatesConfig{PerSecond: cfg.UserWork, Burst: int(userBurst/time.Second) * cfg.UserWork}); err != nil {
 			return nil, fmt.Errorf("gateway: %w", err)
 		}
 	}

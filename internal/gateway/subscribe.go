@@ -14,6 +14,9 @@ import (
 const catchUpWithin = 30 * time.Second
 
 func (d *dialog) subscribe(ctx context.Context, cmd wire.Command) error {
+	if err := d.owes(cmd.ID); err != nil {
+		return err
+	}
 	if err := d.grant(&cmd); err != nil {
 		return err
 	}
@@ -24,10 +27,10 @@ func (d *dialog) subscribe(ctx context.Context, cmd wire.Command) error {
 	if err := d.charge(fresh, &cmd); err != nil {
 		return err
 	}
-	if err := d.g.demand.Acquire(d.payer(), fresh); err != nil {
+	fresh, err := d.take(fresh)
+	if err != nil {
 		return refuse(cmd.ID, wire.CodeSymbolLimit, err.Error())
 	}
-	d.topics.add(fresh)
 	b := d.bridge
 	if d.apply(cmd.Options) {
 		if err := b.SetDelivery(ctx, d.mailbox(), d.interval); err != nil {
@@ -49,6 +52,33 @@ func (d *dialog) subscribe(ctx context.Context, cmd wire.Command) error {
 		}}
 	}
 	return m.Subscribe(ctx, sub, func(market.Seq) { b.SendNow(ack) })
+}
+
+// take notes topics that the client is subscribed to from now on, and gives them as
+// others have them, too. An error says what is too many.
+func (d *dialog) take(fresh []market.Topic) ([]market.Topic, error) {
+	shared := d.g.topics.take(fresh)
+	for i, t := range shared {
+		fresh[i] = t.Topic
+	}
+	if err := d.g.demand.Acquire(d.payer(), fresh); err != nil {
+		d.g.topics.release(shared)
+		return nil, err
+	}
+	d.topics.add(shared)
+	return fresh, nil
+}
+
+// drop takes out topics that the client is subscribed to no longer. They are released
+// when the hub has been told.
+func (d *dialog) drop(list []market.Topic) (gone []market.Topic, release func()) {
+	shared := topics(d.topics.remove(list))
+	d.unsaved = d.held != nil
+	gone = shared.all()
+	return gone, func() {
+		d.g.demand.Release(d.payer(), gone)
+		d.g.topics.release(shared)
+	}
 }
 
 // refill gets what the hub lacks for a client that resumes. A client that has gone in
@@ -86,9 +116,8 @@ func (d *dialog) grant(cmd *wire.Command) error {
 }
 
 func (d *dialog) unsubscribe(ctx context.Context, cmd wire.Command) error {
-	gone := d.topics.remove(cmd.Topics)
-	d.unsaved = d.held != nil
-	defer d.g.demand.Release(d.payer(), gone)
+	gone, release := d.drop(cmd.Topics)
+	defer release()
 	ack := d.current(cmd)
 	b := d.bridge
 	return b.Member().Unsubscribe(ctx, gone, func() { b.SendNow(ack) })

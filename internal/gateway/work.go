@@ -16,10 +16,23 @@ const (
 	// resumeWork is what it costs to resume, beside the topics: to go through the hub's
 	// window, or to ask a monitor.
 	resumeWork = 2000
-	// workBurst is for how long a socket, or a user, may have asked for nothing and
-	// then ask for all that it could have in that time.
-	workBurst = time.Minute
+	// workBurst is for how long a socket may have asked for nothing and then ask for all
+	// that it could have in that time; userBurst is the same of a user.
+	workBurst = 15 * time.Second
+	userBurst = time.Minute
 )
+
+// owes refuses a command while others before it are not paid for.
+func (d *dialog) owes(id wire.ID) error {
+	return tooSoon(id, d.paid-time.Since(d.g.made)-workBurst)
+}
+
+func tooSoon(id wire.ID, wait time.Duration) error {
+	if wait <= 0 {
+		return nil
+	}
+	return refuse(id, wire.CodeTooManyRequests, fmt.Sprintf("too many symbols were subscribed to in too short a time: try again in %s", wait.Round(time.Second)+time.Second))
+}
 
 // charge counts what a command causes, in topics: those that it adds, a wildcard's as
 // many as there are. Who has asked for more than may be in the time has to wait, but
@@ -34,15 +47,12 @@ func (d *dialog) charge(fresh []market.Topic, cmd *wire.Command) error {
 	if !cmd.Since.IsZero() {
 		n += resumeWork
 	}
-	now := time.Since(d.g.made)
-	wait := d.paid - now - workBurst
-	if known := d.who != nil && d.who.Method != session.Open; wait <= 0 && n >= much && known && d.g.work != nil {
-		_, wait = d.g.work.Take(placeOf(d.who.User), n)
+	if known := d.who != nil && d.who.Method != session.Open; n >= much && known && d.g.work != nil {
+		if ok, wait := d.g.work.Take(placeOf(d.who.User), n); !ok {
+			return tooSoon(cmd.ID, wait)
+		}
 	}
-	if wait > 0 {
-		return refuse(cmd.ID, wire.CodeTooManyRequests, fmt.Sprintf("too many symbols were subscribed to in too short a time: try again in %s", wait.Round(time.Second)+time.Second))
-	}
-	d.paid = max(d.paid, now) + time.Duration(n)*time.Second/time.Duration(d.g.cfg.TopicRate)
+	d.paid = max(d.paid, time.Since(d.g.made)) + time.Duration(n)*time.Second/time.Duration(d.g.cfg.TopicRate)
 	return nil
 }
 

@@ -21,15 +21,15 @@ func TestSubscriptionsAreCharged(t *testing.T) {
 		}
 		c := ho.dial("/v1/stream")
 		c.expect("connected")
-		c.send(`{"action":"subscribe","trades":["*"],"snapshot":false}`) // 100 of 60, and the wildcard itself
+		c.send(`{"action":"subscribe","trades":["*"],"snapshot":false}`) // 100 of 15, and the wildcard itself
 		c.expect("subscription")
 		c.send(`{"action":"subscribe","id":7,"quotes":["A"]}`)
-		c.expect(`"id":7,"code":429,"msg":"too many requests: too many symbols were subscribed to in too short a time: try again in 42s"`)
+		c.expect(`"id":7,"code":429,"msg":"too many requests: too many symbols were subscribed to in too short a time: try again in 1m27s"`)
 		ho.publish(tradeOf("AA", market.Scale))
 		c.expect(`"S":"AA"`)
 		c.send(`{"action":"unsubscribe","trades":["*"]}`) // costs nothing
 		c.expect("subscription")
-		time.Sleep(42 * time.Second)
+		time.Sleep(87 * time.Second)
 		c.send(`{"action":"subscribe","quotes":["A"]}`)
 		c.expect("subscription")
 		strict := ho.dial("/v2/iex")

@@ -210,7 +210,7 @@ func (c *Client) supervise(ctx context.Context) error {
 	_, waiting := c.interest.counts()
 	c.metrics.waiting.Set(float64(waiting))
 	c.want() // before anything of it expires
-	gone := c.interest.expire(now.Add(-c.cfg.Linger), now, c.unanswered)
+	gone := c.interest.expire(now, c.cfg.Linger, max(c.cfg.Linger, wildLinger), c.unanswered)
 	if len(gone) == 0 {
 		return nil
 	}

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -51,6 +52,7 @@ type interest struct {
 	waiting int                        // topics in unknown
 	fresh   []market.Topic             // known since the last take
 	idle    []idleTopic                // ascending by time; those that are wanted again are skipped
+	wild    []idleTopic                // the same of wildcards
 }
 
 type want struct {
@@ -216,12 +218,21 @@ func (i *interest) release(name string, topics []market.Topic) (foreign int) {
 				continue
 			}
 			w.idle = now
-			i.idle = append(i.idle, idleTopic{topic: t, since: now})
+			i.linger(idleTopic{topic: t, since: now})
 		}
 		i.topics[t] = w
 	}
 	i.tidy(name, u)
 	return foreign
+}
+
+// linger notes a topic that nobody wants.
+func (i *interest) linger(t idleTopic) {
+	if t.topic.Symbol == market.AllSymbols {
+		i.wild = append(i.wild, t)
+	} else {
+		i.idle = append(i.idle, t)
+	}
 }
 
 // found takes a topic out of those whose symbol there never was.
@@ -281,32 +292,25 @@ func (i *interest) take() []market.Topic {
 	return fresh
 }
 
-// expire forgets the topics that nobody has wanted since before, and gives them.
-// Those that are busy are kept for another linger.
-func (i *interest) expire(before, now time.Time, busy func(market.Topic) bool) []market.Topic {
+// expire forgets the topics that nobody has wanted for the linger, wildcards for theirs,
+// and gives them. Those that are busy are kept for another one.
+func (i *interest) expire(now time.Time, linger, wild time.Duration, busy func(market.Topic) bool) (gone []market.Topic) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	var gone, kept []market.Topic
-	n := 0
-	for ; n < len(i.idle) && !i.idle[n].since.After(before); n++ {
-		t := i.idle[n].topic
-		w, known := i.topics[t]
+	idle := overdue(&i.idle, now.Add(-linger))
+	for _, t := range append(idle, overdue(&i.wild, now.Add(-wild))...) {
+		w, known := i.topics[t.topic]
 		switch {
-		case !known || w.refs > 0 || !w.idle.Equal(i.idle[n].since): // wanted again, perhaps released again
-		case busy(t):
-			kept = append(kept, t)
+		case !known || w.refs > 0 || !w.idle.Equal(t.since): // wanted again, perhaps released again
+		case busy(t.topic):
+			w.idle = now
+			i.topics[t.topic] = w
+			i.linger(idleTopic{topic: t.topic, since: now})
 		default:
-			i.count(t, w.owner, -1)
-			delete(i.topics, t)
-			gone = append(gone, t)
+			i.count(t.topic, w.owner, -1)
+			delete(i.topics, t.topic)
+			gone = append(gone, t.topic)
 		}
-	}
-	i.idle = i.idle[n:]
-	for _, t := range kept {
-		w := i.topics[t]
-		w.idle = now
-		i.topics[t] = w
-		i.idle = append(i.idle, idleTopic{topic: t, since: now})
 	}
 	if len(gone) > 0 {
 		for name, u := range i.users {
@@ -314,6 +318,17 @@ func (i *interest) expire(before, now time.Time, busy func(market.Topic) bool) [
 		}
 	}
 	return gone
+}
+
+// overdue takes the first of a list that are not younger than before.
+func overdue(list *[]idleTopic, before time.Time) []idleTopic {
+	n := slices.IndexFunc(*list, func(t idleTopic) bool { return t.since.After(before) })
+	if n < 0 {
+		n = len(*list)
+	}
+	first := (*list)[:n:n]
+	*list = (*list)[n:]
+	return first
 }
 
 // counts gives how many topics are asked for, and how many wait for their symbol.
