@@ -150,9 +150,9 @@ func (f edgeFlags) edge(nats natsFlags) (app.EdgeConfig, error) {
 type limitFlags struct {
 	MaxConnections int           `default:"0"     help:"Greatest number of sockets; 0 is no limit."                                   placeholder:"N"`
 	MaxSymbols     int           `default:"1024"  help:"Greatest number of symbols of one socket."                                    placeholder:"N"`
-	TopicRate      int           `default:"1000"  help:"Topics that a socket may subscribe to a second, and those of 15 s at once." placeholder:"N"`
+	TopicRate      int           `default:"1000"  help:"Topics that a socket may subscribe to a second, and those of 5 s at once." placeholder:"N"`
 	MaxMessage     byteSize      `default:"16KiB" help:"Greatest message from a client."                                              placeholder:"SIZE"`
-	CommandRate    int           `default:"10"    help:"Commands that a client may send a second."                                    placeholder:"N"`
+	CommandRate    int           `default:"10"    help:"Commands that a client may send a second, a long one counting as one more for each 2 KiB."                                  placeholder:"N"`
 	CommandBurst   int           `default:"20"    help:"Commands that a client may send at once."                                     placeholder:"N"`
 	MaxAge         time.Duration `default:"24h"   help:"Age at which a socket is closed, a fifth more or less; its client is told before, and moves. 0 is never." placeholder:"TIME"`
 	PingEvery      time.Duration `default:"20s"   help:"Time between WebSocket pings."                                                placeholder:"TIME"`

@@ -264,12 +264,15 @@ func (d *dialog) answer(ctx context.Context, err error) error {
 	return d.bridge.Send(ctx, wire.AppendError(nil, d.format, refusal.ErrorMessage))
 }
 
-// parse limits before it parses.
+// bigCommand is for how many bytes a command counts as one.
+const bigCommand = 2 << 10
+
+// parse limits before it parses: a long command counts as several.
 func (d *dialog) parse(payload []byte) (wire.Command, error) {
 	if d.limiter == nil {
 		d.limiter = rate.NewLimiter(rate.Limit(d.g.cfg.CommandRate), d.g.cfg.CommandBurst)
 	}
-	if !d.limiter.Allow() {
+	if n := 1 + len(payload)/bigCommand; !d.limiter.AllowN(time.Now(), min(n, d.g.cfg.CommandBurst)) {
 		return wire.Command{}, refuse("", wire.CodeTooManyRequests, "")
 	}
 	return wire.ParseCommand(d.format, payload)

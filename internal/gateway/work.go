@@ -18,7 +18,7 @@ const (
 	resumeWork = 2000
 	// workBurst is for how long a socket may have asked for nothing and then ask for all
 	// that it could have in that time; userBurst is the same of a user.
-	workBurst = 15 * time.Second
+	workBurst = 5 * time.Second
 	userBurst = time.Minute
 )
 

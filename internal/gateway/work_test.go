@@ -15,21 +15,21 @@ import (
 // on, and what was paid for comes back with time.
 func TestSubscriptionsAreCharged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ho := newHouse(t, Config{TopicRate: 1, Bridge: bridge.Config{HeartbeatEvery: time.Hour}})
+		ho := newHouse(t, Config{TopicRate: 1, Bridge: bridge.Config{HeartbeatEvery: time.Hour, PeerTimeout: time.Hour}})
 		for i := range 100 {
 			ho.publish(tradeOf(market.Symbol(rune('A'+i%26))+market.Symbol(rune('A'+i/26)), market.Scale))
 		}
 		c := ho.dial("/v1/stream")
 		c.expect("connected")
-		c.send(`{"action":"subscribe","trades":["*"],"snapshot":false}`) // 100 of 15, and the wildcard itself
+		c.send(`{"action":"subscribe","trades":["*"],"snapshot":false}`) // 100 of 5, and the wildcard itself
 		c.expect("subscription")
 		c.send(`{"action":"subscribe","id":7,"quotes":["A"]}`)
-		c.expect(`"id":7,"code":429,"msg":"too many requests: too many symbols were subscribed to in too short a time: try again in 1m27s"`)
+		c.expect(`"id":7,"code":429,"msg":"too many requests: too many symbols were subscribed to in too short a time: try again in 1m37s"`)
 		ho.publish(tradeOf("AA", market.Scale))
 		c.expect(`"S":"AA"`)
 		c.send(`{"action":"unsubscribe","trades":["*"]}`) // costs nothing
 		c.expect("subscription")
-		time.Sleep(87 * time.Second)
+		time.Sleep(97 * time.Second)
 		c.send(`{"action":"subscribe","quotes":["A"]}`)
 		c.expect("subscription")
 		strict := ho.dial("/v2/iex")

@@ -39,7 +39,8 @@ type shard struct {
 	catching map[*Member]struct{} // members that catch up
 	listed   map[*Member]struct{} // members that get what appears for the first time
 	dirty    []*Member
-	queue    []*Member // with work that takes long, each once; see slice
+	queue    []*Member     // with work that takes long, each once; see slice
+	worked   time.Duration // on that, since the last pause
 	timers   timers
 	stats    struct {
 		events, delivered, merged atomic.Uint64
@@ -87,12 +88,19 @@ func (s *shard) send(ctx context.Context, m message) error {
 func (s *shard) run(ctx context.Context) error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	ready := make(chan time.Time)
+	ready, pause := make(chan time.Time), time.NewTimer(time.Hour)
+	defer pause.Stop()
 	close(ready)
 	for {
 		wake := timer.C
-		if len(s.queue) > 0 {
+		switch {
+		case len(s.queue) == 0:
+		case s.worked < workMost:
 			wake = ready
+		default:
+			s.worked = 0
+			pause.Reset(time.Microsecond)
+			wake = pause.C
 		}
 		select {
 		case <-ctx.Done():

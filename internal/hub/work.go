@@ -7,6 +7,10 @@ const (
 	sliceTopics = 256
 	// sliceTime is after how long no other member's work begins in the same round.
 	sliceTime = 500 * time.Microsecond
+	// workMost is how long slices go on, one after the other, before a pause. The
+	// scheduler looks for what came from the network only where a processor has nothing
+	// to do: to yield would not be enough.
+	workMost = 2 * time.Millisecond
 	// heavy is from how many events on a flush is work that takes long.
 	heavy = 1024
 )
@@ -73,6 +77,7 @@ func (s *shard) slice() {
 			break
 		}
 	}
+	s.worked += time.Since(begun)
 	if len(s.queue) == 0 {
 		s.queue = nil
 	}

@@ -149,7 +149,7 @@ func TestWildcard(t *testing.T) {
 		s.batch(trade(1024, "MSFT"))
 		w.expect("gap expired 1000-512 to 1000-768 on [trades:MSFT]", "replace [] with [MSFT@768]", "publish [MSFT@1024]")
 		w.client.Release("u", []market.Topic{star})
-		time.Sleep(59 * time.Second)
+		time.Sleep(9 * time.Second)
 		w.noRequest(s)
 		time.Sleep(2 * time.Second)
 		w.expectRequest(s, "add [] drop [trades:*]")

@@ -30,7 +30,7 @@ type Config struct {
 	// Limits bound what users may ask for.
 	Limits Limits
 
-	Linger     time.Duration // from a topic's last release to its drop; 5 s by default, for "*" a minute at least
+	Linger     time.Duration // from a topic's last release to its drop; 5 s by default, for "*" 10 s at least
 	Silence    time.Duration // without a message, after which the feed is stale; 750 ms by default
 	Switch     time.Duration // without a message, after which another monitor is tried; 1 s by default
 	Abandon    time.Duration // the same, where there is no other monitor; 3 s by default
@@ -99,7 +99,7 @@ func (c Config) withDefaults() (Config, error) {
 }
 
 // wildLinger is the linger of wildcards, at least: what they bring is dear to have again.
-const wildLinger = time.Minute
+const wildLinger = 10 * time.Second
 
 const (
 	keepaliveTime    = 10 * time.Second

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lzstock/lzstock/market"
@@ -40,6 +41,7 @@ func (l Limits) withDefaults() (Limits, error) {
 // before the symbol appears, and is forgotten with its last Release.
 type interest struct {
 	wake   chan struct{} // there are fresh topics
+	news   atomic.Bool   // the same; take need not wait for who holds mu where there are none
 	limits Limits
 
 	mu      sync.Mutex
@@ -174,6 +176,7 @@ func (i *interest) tidy(name string, u *user) {
 func (i *interest) enter(t market.Topic) {
 	if i.exists(t) {
 		i.fresh = append(i.fresh, t)
+		i.news.Store(true)
 		return
 	}
 	i.unknown[t.Symbol] |= 1 << t.Channel
@@ -285,10 +288,14 @@ func (i *interest) promote(found []market.Topic, s market.Symbol) []market.Topic
 
 // take gives the topics that became known since the last call.
 func (i *interest) take() []market.Topic {
+	if !i.news.Load() {
+		return nil
+	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	fresh := i.fresh
 	i.fresh = nil
+	i.news.Store(false)
 	return fresh
 }
 

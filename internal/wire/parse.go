@@ -164,7 +164,7 @@ func (p *parser) auth(cmd *Command) error {
 
 // subscription reads topics and options.
 func (p *parser) subscription(cmd *Command) error {
-	seen := make(map[market.Topic]bool)
+	var seen map[market.Symbol]struct{} // of the channel
 	for _, c := range market.Channels() {
 		v, ok := p.use(c.String())
 		if !ok {
@@ -177,6 +177,11 @@ func (p *parser) subscription(cmd *Command) error {
 		if len(list) > 0 && !p.dialect.Has(c) {
 			return refuse("", CodeInvalidForFeed, "there is no channel %s", c)
 		}
+		if seen == nil {
+			seen = make(map[market.Symbol]struct{}, len(list))
+		}
+		clear(seen)
+		cmd.Topics = slices.Grow(cmd.Topics, len(list))
 		for _, s := range list {
 			if err := cmd.add(p.dialect, market.Topic{Channel: c, Symbol: market.Symbol(s)}, seen); err != nil {
 				return err
@@ -203,12 +208,12 @@ func (p *parser) subscription(cmd *Command) error {
 	return p.options(&cmd.Options)
 }
 
-// add puts a topic into the command, unless it is there already.
-func (c *Command) add(d Dialect, t market.Topic, seen map[market.Topic]bool) error {
-	if seen[t] {
+// add puts a topic into the command, unless its symbol was seen on its channel.
+func (c *Command) add(d Dialect, t market.Topic, seen map[market.Symbol]struct{}) error {
+	if _, twice := seen[t.Symbol]; twice {
 		return nil
 	}
-	seen[t] = true
+	seen[t.Symbol] = struct{}{}
 	if t.Symbol != market.AllSymbols {
 		if err := t.Symbol.Validate(); err != nil {
 			if d != Native {

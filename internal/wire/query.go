@@ -17,10 +17,11 @@ import (
 // names none. The error is a *CommandError.
 func ParseQuery(q url.Values) (Command, error) {
 	cmd := Command{Action: Subscribe, Options: Options{Snapshot: true}}
-	seen := make(map[market.Topic]bool)
+	seen := make(map[market.Symbol]struct{}) // of the channel
 	known := []string{"delivery", "interval_ms", "hb_ms", "snapshot", "since"}
 	for _, c := range market.Channels() {
 		known = append(known, c.String())
+		clear(seen)
 		for _, list := range q[c.String()] {
 			for s := range strings.SplitSeq(list, ",") {
 				if s = strings.TrimSpace(s); s == "" {
