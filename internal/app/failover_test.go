@@ -87,7 +87,9 @@ func newHops(t *testing.T, wild bool) *hops {
 			topics = append(topics, market.Topic{Channel: market.Trades, Symbol: s})
 		}
 	}
-	client.Acquire("u", topics)
+	if err := client.Acquire("u", topics); err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = client.Run(ctx) })

@@ -128,7 +128,9 @@ func startHop(b *testing.B, gateways int) *hop {
 		if err != nil {
 			b.Fatal(err)
 		}
-		c.Acquire("u", topics)
+		if err := c.Acquire("u", topics); err != nil {
+			b.Fatal(err)
+		}
 		parts.Go(func() { _ = c.Run(ctx) })
 		h.sinks = append(h.sinks, sink)
 	}

@@ -340,7 +340,7 @@ func (s catchUpScenario) play(t *testing.T) (problem string) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{
 			t: t, s: s, carried: map[market.Topic]bool{}, floors: map[market.Topic]market.Seq{}, sink: &recorder{}, plain: map[market.Topic]market.Seq{},
-			hub: start(t, Config{Shards: 1, Window: s.Window}, s.Slice),
+			hub: start(t, Config{Shards: 1, Window: s.Window, Slice: s.Slice}),
 		}
 		must(t, w.hub.Feed(t.Context(), market.Feed{State: market.FeedLive, Epoch: 7}))
 		for _, o := range s.Before {

@@ -36,6 +36,10 @@ type Config struct {
 	// must not learn where those are. A position ahead of the hub is then looked up
 	// nowhere else: the hub waits as long for it as it may be behind.
 	Delay time.Duration
+	// Slice is how many topics a slice is about of work that takes long for a member;
+	// 0 means 256. A member gets nothing until its work is done: where one stands for
+	// many, it is better done in few.
+	Slice int
 	// Open makes every topic live from its first event on.
 	Open bool
 	// Encode makes the bodies that sinks ask for; see mailbox.Item.Body.
@@ -50,7 +54,6 @@ type Hub struct {
 	shards []*shard
 	rings  mailbox.Rings // the memory of all members' queues
 	next   atomic.Uint64 // for handing members to shards in turn
-	slice  int           // topics that a slice of work is about
 	ending chan struct{} // closed: no message is taken any more
 	done   chan struct{} // closed: nothing is left
 }
@@ -80,17 +83,20 @@ type Notice struct {
 
 // New makes a hub, which does nothing before Run.
 func New(cfg Config) (*Hub, error) {
-	if cfg.Shards < 0 || cfg.Inbox < 0 || cfg.History < 0 || cfg.Window < 0 || cfg.Delay < 0 {
-		return nil, fmt.Errorf("hub: shards %d, inbox %d, history %d, window %d and delay %s must not be negative",
-			cfg.Shards, cfg.Inbox, cfg.History, cfg.Window, cfg.Delay)
+	if cfg.Shards < 0 || cfg.Inbox < 0 || cfg.History < 0 || cfg.Window < 0 || cfg.Delay < 0 || cfg.Slice < 0 {
+		return nil, fmt.Errorf("hub: shards %d, inbox %d, history %d, window %d, delay %s and slice %d must not be negative",
+			cfg.Shards, cfg.Inbox, cfg.History, cfg.Window, cfg.Delay, cfg.Slice)
 	}
 	if cfg.Shards == 0 {
 		cfg.Shards = runtime.GOMAXPROCS(0)
 	}
+	if cfg.Slice == 0 {
+		cfg.Slice = sliceTopics
+	}
 	if cfg.Inbox == 0 {
 		cfg.Inbox = 256
 	}
-	h := &Hub{cfg: cfg, made: time.Now(), slice: sliceTopics, ending: make(chan struct{}), done: make(chan struct{})}
+	h := &Hub{cfg: cfg, made: time.Now(), ending: make(chan struct{}), done: make(chan struct{})}
 	for range cfg.Shards {
 		h.shards = append(h.shards, newShard(h))
 	}

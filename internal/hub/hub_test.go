@@ -101,16 +101,12 @@ func tradesOf(symbols ...market.Symbol) (out []market.Topic) {
 	return out
 }
 
-// start runs a hub in the bubble until the test ends. slice is how many topics a slice
-// of its work is about, where that matters.
-func start(t *testing.T, cfg Config, slice ...int) *Hub {
+// start runs a hub in the bubble until the test ends.
+func start(t *testing.T, cfg Config) *Hub {
 	t.Helper()
 	h, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
-	}
-	for _, n := range slice {
-		h.slice = n
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup

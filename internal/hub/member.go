@@ -88,10 +88,10 @@ func (m *Member) subscriptions(list []*topic) []*sub {
 	}
 	end := len(m.subs)
 	m.subs = slices.Grow(m.subs, len(fresh))[:end+len(fresh)]
-	for k := len(fresh) - 1; k >= 0; k-- {
+	for k, u := range slices.Backward(fresh) {
 		at := places[k]
 		copy(m.subs[at+k+1:], m.subs[at:end])
-		m.subs[at+k], end = fresh[k], at
+		m.subs[at+k], end = u, at
 	}
 	return out
 }

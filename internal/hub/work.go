@@ -3,7 +3,7 @@ package hub
 import "time"
 
 const (
-	// sliceTopics is how many topics a slice of a member's work is about, at most.
+	// sliceTopics is the usual Config.Slice.
 	sliceTopics = 256
 	// sliceTime is after how long no other member's work begins in the same round.
 	sliceTime = 500 * time.Microsecond
@@ -31,7 +31,7 @@ type task struct {
 func (s *shard) start(m *Member, work step) {
 	if m.work == nil {
 		joined := m.joined
-		if work(s.hub.slice) || m.joined != joined {
+		if work(s.hub.cfg.Slice) || m.joined != joined {
 			return
 		}
 	}
@@ -105,7 +105,7 @@ func (s *shard) advance(m *Member) {
 // step does a slice of what is first of a member's work.
 func (s *shard) step(m *Member) {
 	joined := m.joined
-	if m.work.do(s.hub.slice) && m.joined == joined { // else its departure is its work now
+	if m.work.do(s.hub.cfg.Slice) && m.joined == joined { // else its departure is its work now
 		m.work = m.work.next
 	}
 }

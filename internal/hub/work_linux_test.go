@@ -37,12 +37,18 @@ func BenchmarkWork(b *testing.B) {
 		{"resume_all", func(*Member) {}, func(m *Member) {
 			s.subscribe(m, Subscription{Topics: all(market.Trades), CatchUp: &CatchUp{Since: market.Position{Seq: 15_000}}}, nil)
 		}},
-		{"unsubscribe_all", func(m *Member) { s.subscribe(m, Subscription{Topics: all(market.Trades), Snapshot: true}, nil) },
-			func(m *Member) { s.unsubscribe(m, all(market.Trades), nil) }},
-		{"restrict_all", func(m *Member) { s.subscribe(m, Subscription{Topics: all(market.Trades), Snapshot: true}, nil) },
-			func(m *Member) { s.restrict(m, allow, nil) }},
-		{"leave_all", func(m *Member) { s.subscribe(m, Subscription{Topics: all(market.Trades), Snapshot: true}, nil) },
-			func(m *Member) { s.leave(m, nil) }},
+		{
+			"unsubscribe_all", func(m *Member) { s.subscribe(m, Subscription{Topics: all(market.Trades), Snapshot: true}, nil) },
+			func(m *Member) { s.unsubscribe(m, all(market.Trades), nil) },
+		},
+		{
+			"restrict_all", func(m *Member) { s.subscribe(m, Subscription{Topics: all(market.Trades), Snapshot: true}, nil) },
+			func(m *Member) { s.restrict(m, allow, nil) },
+		},
+		{
+			"leave_all", func(m *Member) { s.subscribe(m, Subscription{Topics: all(market.Trades), Snapshot: true}, nil) },
+			func(m *Member) { s.leave(m, nil) },
+		},
 		{"subscribe_6144_names", func(*Member) {}, func(m *Member) { s.subscribe(m, Subscription{Topics: tradesOf(list[:6144]...), Snapshot: true}, nil) }},
 	} {
 		b.Run(bench.name, func(b *testing.B) {

@@ -31,7 +31,7 @@ func TestSlicesAreNotSeen(t *testing.T) {
 	for seed := range uint64(30) {
 		synctest.Test(t, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 1))
-			h := start(t, Config{Open: true, Shards: 1}, 1+rng.IntN(3))
+			h := start(t, Config{Open: true, Shards: 1, Slice: 1 + rng.IntN(3)})
 			symbols := someSymbols(40)
 			truth := map[market.Symbol][]market.Seq{}
 			q := market.Seq(0)

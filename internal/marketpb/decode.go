@@ -4,7 +4,9 @@ import (
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 
+	pb "github.com/lzstock/lzstock/internal/gen/lzstock/v1"
 	"github.com/lzstock/lzstock/market"
 )
 
@@ -60,6 +62,39 @@ func Batch(response []byte) ([]byte, bool) {
 	}
 	batch := r.bytes()
 	return batch, !r.odd && len(r.rest) == 0
+}
+
+// Snapshots reads the Snapshots that a WatchResponse is, its events as Events does, and
+// returns false where that is anything else, or has to be left to the generated code.
+func (d *Decoder) Snapshots(response []byte) (topics []*pb.Topics, events []market.Event, ok bool) {
+	r := reader{rest: response}
+	if r.tag() != tagResponseSnapshots {
+		return nil, nil, false
+	}
+	list := reader{rest: r.bytes()}
+	if r.odd || len(r.rest) > 0 {
+		return nil, nil, false
+	}
+	for len(list.rest) > 0 {
+		switch t, data := list.tag(), list.bytes(); {
+		case list.odd || data == nil:
+			return nil, nil, false
+		case t == tagSnapshotTopics:
+			some := &pb.Topics{}
+			if proto.Unmarshal(data, some) != nil {
+				return nil, nil, false
+			}
+			topics = append(topics, some)
+		case t == tagSnapshotEvent:
+			events = append(events, market.Event{})
+			if !d.event(&events[len(events)-1], data) {
+				return nil, nil, false
+			}
+		default:
+			return nil, nil, false
+		}
+	}
+	return topics, events, true
 }
 
 func (d *Decoder) event(e *market.Event, data []byte) bool {

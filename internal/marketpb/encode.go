@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 
 	pb "github.com/lzstock/lzstock/internal/gen/lzstock/v1"
 	"github.com/lzstock/lzstock/market"
@@ -16,6 +17,10 @@ type tag = byte
 const (
 	tagResponseBatch tag = 3<<3 | tag(protowire.BytesType)
 	tagBatchEvent    tag = 1<<3 | tag(protowire.BytesType)
+
+	tagResponseSnapshots tag = 2<<3 | tag(protowire.BytesType)
+	tagSnapshotTopics    tag = 1<<3 | tag(protowire.BytesType)
+	tagSnapshotEvent     tag = 2<<3 | tag(protowire.BytesType)
 
 	tagSeq     tag = 1<<3 | tag(protowire.VarintType)
 	tagPrev    tag = 2<<3 | tag(protowire.VarintType)
@@ -85,6 +90,22 @@ func AppendBatchEvent(dst, body []byte, prev market.Seq, merged uint32) []byte {
 func AppendBatchHead(dst []byte, size int) []byte {
 	dst = slices.Grow(dst, 1+protowire.SizeBytes(size))
 	return protowire.AppendVarint(append(dst, tagResponseBatch), uint64(size))
+}
+
+// EncodedSnapshots gives the WatchResponse that is Snapshots of topics, whose values
+// have these bodies, ascending by position.
+func EncodedSnapshots(topics []market.Topic, bodies [][]byte) *pb.WatchResponse {
+	head, _ := proto.Marshal(&pb.Snapshots{Topics: Topics(topics)}) // symbols are ASCII: nothing can fail
+	size := len(head)
+	for _, b := range bodies {
+		size += 1 + protowire.SizeBytes(len(b))
+	}
+	data := make([]byte, 0, size+1+protowire.SizeVarint(uint64(size)))
+	data = append(protowire.AppendVarint(append(data, tagResponseSnapshots), uint64(size)), head...)
+	for _, b := range bodies {
+		data = protowire.AppendBytes(append(data, tagSnapshotEvent), b)
+	}
+	return Encoded(data)
 }
 
 // Encoded gives the WatchResponse that is encoded already. To Go code it looks as

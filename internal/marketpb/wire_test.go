@@ -7,9 +7,11 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/testing/protocmp"
 
 	pb "github.com/lzstock/lzstock/internal/gen/lzstock/v1"
 	"github.com/lzstock/lzstock/market"
@@ -132,6 +134,43 @@ func TestDecoderLeavesTheRest(t *testing.T) {
 			t.Errorf("%s is taken for a batch", name)
 		}
 	}
+}
+
+// Snapshots are read as the generated code reads them, or left to it.
+func FuzzSnapshots(f *testing.F) {
+	for _, m := range []*pb.Snapshots{
+		{},
+		{Topics: Topics([]market.Topic{{Channel: market.Trades, Symbol: "*"}})},
+		{Topics: Topics([]market.Topic{{Channel: market.Trades, Symbol: "A"}, {Channel: market.Bars, Symbol: "B"}}), Events: Events(many(20))},
+		{Events: Events(sample())},
+	} {
+		data, err := proto.Marshal(&pb.WatchResponse{Kind: &pb.WatchResponse_Snapshots{Snapshots: m}})
+		if err != nil {
+			f.Fatal(err)
+		}
+		if _, _, ok := (&Decoder{}).Snapshots(data); !ok {
+			f.Errorf("%v is not read", m)
+		}
+		f.Add(data)
+	}
+	f.Add([]byte{tagResponseSnapshots, 2, tagSnapshotEvent, 0})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		topics, events, ok := (&Decoder{}).Snapshots(data)
+		if !ok {
+			return
+		}
+		var m pb.WatchResponse
+		if err := proto.Unmarshal(data, &m); err != nil || m.GetSnapshots() == nil {
+			t.Fatalf("the generated code reads %v: %v", &m, err)
+		}
+		want, err := FromEvents(m.GetSnapshots().GetEvents())
+		if err != nil || !cmp.Equal(want, events, cmpopts.EquateEmpty()) {
+			t.Fatalf("got %v, want %v: %v", events, want, err)
+		}
+		if diff := cmp.Diff(m.GetSnapshots().GetTopics(), topics, protocmp.Transform(), cmpopts.EquateEmpty()); diff != "" {
+			t.Fatal(diff)
+		}
+	})
 }
 
 // FuzzDecoder feeds foreign bytes to the decoder: what it reads is what the

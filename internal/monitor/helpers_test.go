@@ -98,12 +98,13 @@ func begin(t *testing.T, log monitor.Log, cfg monitor.Config, opts ...memnet.Opt
 	return f
 }
 
-func dial(t *testing.T, l *memnet.Listener) *grpc.ClientConn {
-	t.Helper()
-	conn, err := grpc.NewClient("passthrough:///monitor", grpc.WithTransportCredentials(insecure.NewCredentials()),
+func dial(tb testing.TB, l *memnet.Listener, opts ...grpc.DialOption) *grpc.ClientConn {
+	tb.Helper()
+	opts = append(opts, grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return l.DialContext(ctx, "", "") }))
+	conn, err := grpc.NewClient("passthrough:///monitor", opts...)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return conn
 }

@@ -70,6 +70,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 // life reads one epoch of the bus.
 func (m *Monitor) life(ctx context.Context) error {
 	h, err := hub.New(hub.Config{
+		Slice:  16384, // a stream is a gateway, all of whose clients wait
 		Shards: m.cfg.Shards, History: m.cfg.History, Window: m.cfg.Window, Open: true,
 		Encode: func(dst []byte, _ int, e *market.Event) []byte { return marketpb.AppendBody(dst, e) },
 	})

@@ -187,15 +187,13 @@ func (w *watch) messages(f *frame) iter.Seq[*pb.WatchResponse] {
 			}
 		}
 		if len(f.snapshots) > 0 || f.final {
-			topics := f.answered
-			if !f.final { // more snapshots follow: answer for those in here
-				for _, d := range f.snapshots {
+			topics, bodies := f.answered, make([][]byte, len(f.snapshots))
+			for i, d := range f.snapshots {
+				if bodies[i] = d.Item.Body(0); !f.final { // more snapshots follow: answer for those in here
 					topics = append(topics, d.Item.Event().Topic())
 				}
 			}
-			if !yield(&pb.WatchResponse{Kind: &pb.WatchResponse_Snapshots{Snapshots: &pb.Snapshots{
-				Topics: marketpb.Topics(topics), Events: events(f.snapshots),
-			}}}) {
+			if !yield(marketpb.EncodedSnapshots(topics, bodies)) {
 				return
 			}
 		}

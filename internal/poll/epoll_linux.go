@@ -189,6 +189,8 @@ func (l *loop) run(ctx context.Context) error {
 			<-woken
 		}
 	}()
+	pause := time.NewTimer(time.Hour)
+	defer pause.Stop()
 	buf := make([]byte, chunk)
 	list := make([]unix.EpollEvent, events)
 	for ctx.Err() == nil {
@@ -207,7 +209,8 @@ func (l *loop) run(ctx context.Context) error {
 			if time.Since(begun) >= long {
 				// The scheduler looks for what came from the network only where a processor
 				// has nothing to do: to yield would not be enough.
-				time.Sleep(time.Microsecond)
+				pause.Reset(time.Microsecond)
+				<-pause.C
 			}
 		}
 	}

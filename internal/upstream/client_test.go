@@ -22,7 +22,7 @@ import (
 // carrying gives a stream that carries AAPL, at 256.
 func carrying(w *world) *watch {
 	w.t.Helper()
-	w.client.Acquire("u", []market.Topic{aapl})
+	must(w.t, w.client.Acquire("u", []market.Topic{aapl}))
 	_, s := w.any()
 	w.hello(s, 256)
 	id := w.expectRequest(s, "add [trades:AAPL] drop []")
@@ -54,7 +54,7 @@ func TestEventsInOrder(t *testing.T) {
 func TestInterestIsCountedAndLingers(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
 		s := carrying(w)
-		w.client.Acquire("u", []market.Topic{aapl, msft})
+		must(w.t, w.client.Acquire("u", []market.Topic{aapl, msft}))
 		id := w.expectRequest(s, "add [trades:MSFT] drop []")
 		s.snapshots([]market.Topic{msft})
 		s.added(id)
@@ -66,14 +66,14 @@ func TestInterestIsCountedAndLingers(t *testing.T) {
 
 		w.client.Release("u", []market.Topic{aapl})
 		time.Sleep(4900 * time.Millisecond)
-		w.client.Acquire("u", []market.Topic{aapl})
+		must(w.t, w.client.Acquire("u", []market.Topic{aapl}))
 		time.Sleep(time.Minute)
 		w.noRequest(s) // wanted again in time, which costs nothing
 		w.expect()
 
 		w.client.Release("u", []market.Topic{aapl})
 		time.Sleep(3 * time.Second)
-		w.client.Acquire("u", []market.Topic{aapl})
+		must(w.t, w.client.Acquire("u", []market.Topic{aapl}))
 		w.client.Release("u", []market.Topic{aapl, msft})
 		time.Sleep(4 * time.Second)
 		w.noRequest(s) // the linger began anew
@@ -83,7 +83,7 @@ func TestInterestIsCountedAndLingers(t *testing.T) {
 
 		s.batch(trade(512, "AAPL")) // was under way
 		w.expect()
-		w.client.Acquire("u", []market.Topic{aapl})
+		must(w.t, w.client.Acquire("u", []market.Topic{aapl}))
 		w.expectRequest(s, "add [trades:AAPL] drop []")
 		s.batch(trade(768, "AAPL")) // still of the time before
 		w.expect()
@@ -103,7 +103,7 @@ func TestRequestsAreGathered(t *testing.T) {
 		s.batch(trade(512, "AAPL"))
 		settle()
 		for i := range 1000 { // while the client is busy
-			w.client.Acquire("u", []market.Topic{{Channel: market.Quotes, Symbol: market.Symbol(fmt.Sprintf("S%d", i))}})
+			must(w.t, w.client.Acquire("u", []market.Topic{{Channel: market.Quotes, Symbol: market.Symbol(fmt.Sprintf("S%d", i))}}))
 		}
 		w.noRequest(s)
 		close(block)
@@ -120,7 +120,7 @@ func TestRequestsAreGathered(t *testing.T) {
 func TestUnansweredTopicsAreNotDropped(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
 		s := carrying(w)
-		w.client.Acquire("u", []market.Topic{msft})
+		must(w.t, w.client.Acquire("u", []market.Topic{msft}))
 		w.expectRequest(s, "add [trades:MSFT] drop []")
 		w.client.Release("u", []market.Topic{msft})
 		time.Sleep(7 * time.Second)
@@ -134,7 +134,7 @@ func TestUnansweredTopicsAreNotDropped(t *testing.T) {
 
 func TestWildcard(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
-		w.client.Acquire("u", []market.Topic{star})
+		must(w.t, w.client.Acquire("u", []market.Topic{star}))
 		s := w.open(256)
 		id := w.expectRequest(s, "add [trades:*] drop []")
 		settle()
@@ -163,10 +163,10 @@ func TestReconnectResumes(t *testing.T) {
 		s := carrying(w)
 		s.batch(trade(512, "AAPL"))
 		w.expect("publish [AAPL@512]")
-		w.client.Acquire("u", []market.Topic{msft})
+		must(w.t, w.client.Acquire("u", []market.Topic{msft}))
 		w.expectRequest(s, "add [trades:MSFT] drop []") // and never answered
 		s.end <- status.Error(codes.Unavailable, "stopping")
-		w.client.Acquire("u", []market.Topic{nvda})
+		must(w.t, w.client.Acquire("u", []market.Topic{nvda}))
 		w.any()
 		time.Sleep(500 * time.Millisecond)
 		w.expect() // what was told is not old yet
@@ -478,7 +478,7 @@ func TestManyWhoWant(t *testing.T) {
 						{Channel: market.Quotes, Symbol: market.Symbol(fmt.Sprintf("S%d", random.IntN(100)))},
 						{Channel: market.Trades, Symbol: market.Symbol(fmt.Sprintf("S%d", random.IntN(100)))},
 					}
-					w.client.Acquire("u", list)
+					_ = w.client.Acquire("u", list) // it is below the limits
 					time.Sleep(time.Duration(random.IntN(1000)) * time.Millisecond)
 					w.client.Release("u", list)
 				}

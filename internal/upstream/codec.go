@@ -13,8 +13,8 @@ import (
 	"github.com/lzstock/lzstock/internal/marketpb"
 )
 
-// codec is gRPC's own for protobuf, and reads messages: live events straight into
-// the project's types, without the generated ones between. It belongs to the
+// codec is gRPC's own for protobuf, and reads messages: events straight into the
+// project's types, without the generated ones between. It belongs to the
 // goroutine of one stream's receiver.
 type codec struct {
 	encoding.CodecV2
@@ -39,6 +39,11 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 			m.WatchResponse = &pb.WatchResponse{Kind: &pb.WatchResponse_Batch{}}
 			return nil
 		}
+	}
+	if topics, events, ok := c.events.Snapshots(buf.ReadOnlyData()); ok {
+		m.WatchResponse = &pb.WatchResponse{Kind: &pb.WatchResponse_Snapshots{Snapshots: &pb.Snapshots{Topics: topics}}}
+		m.events, m.read = events, true
+		return nil
 	}
 	m.WatchResponse = &pb.WatchResponse{}
 	if err := pbproto.Unmarshal(buf.ReadOnlyData(), m.WatchResponse); err != nil {

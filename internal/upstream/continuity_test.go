@@ -29,7 +29,7 @@ func (w *world) holes(noticed, repaired, announced float64) {
 func TestHoleIsReplayed(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
 		s := carrying(w)
-		w.client.Acquire("u", []market.Topic{msft})
+		must(w.t, w.client.Acquire("u", []market.Topic{msft}))
 		id := w.expectRequest(s, "add [trades:MSFT] drop []")
 		s.snapshots([]market.Topic{msft}, trade(257, "MSFT"))
 		s.added(id)
@@ -56,7 +56,7 @@ func TestHoleIsReplayed(t *testing.T) {
 // TestHoleUnderAWildcard: the topic is carried by name for the time of its replay.
 func TestHoleUnderAWildcard(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
-		w.client.Acquire("u", []market.Topic{star})
+		must(w.t, w.client.Acquire("u", []market.Topic{star}))
 		s := w.open(256)
 		id := w.expectRequest(s, "add [trades:*] drop []")
 		s.snapshots([]market.Topic{star}, trade(256, "AAPL"))
@@ -84,7 +84,7 @@ func TestHoleUnderAWildcard(t *testing.T) {
 func TestHoleWithinAPosition(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
 		s := carrying(w)
-		w.client.Acquire("u", []market.Topic{msft})
+		must(w.t, w.client.Acquire("u", []market.Topic{msft}))
 		id := w.expectRequest(s, "add [trades:MSFT] drop []")
 		s.snapshots([]market.Topic{msft}, trade(257, "MSFT"))
 		s.added(id)
@@ -148,7 +148,7 @@ func TestNoHole(t *testing.T) {
 		merged.Merged = 4
 		s.batch(merged) // conflated: the monitor sent none of the four before it
 		s.batch(trade(1280, "AAPL"))
-		w.client.Acquire("u", []market.Topic{nvda})
+		must(w.t, w.client.Acquire("u", []market.Topic{nvda}))
 		s.added(w.expectRequest(s, "add [trades:NVDA] drop []"))
 		s.snapshots([]market.Topic{nvda}) // which has no value yet
 		w.expect("publish [AAPL@1024]", "publish [AAPL@1280]", "replace [trades:NVDA] with []")

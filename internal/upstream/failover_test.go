@@ -29,7 +29,7 @@ import (
 // use.
 func established(w *world) string {
 	w.t.Helper()
-	w.client.Acquire("u", []market.Topic{aapl})
+	must(w.t, w.client.Acquire("u", []market.Topic{aapl}))
 	w.sink.mu.Lock()
 	w.at = 256
 	w.sink.mu.Unlock()
@@ -135,7 +135,7 @@ func TestReplicaBehind(t *testing.T) {
 	}{{"behind", epoch, 2560}, {"of an older stream", epoch - 1, 51200}} {
 		t.Run(c.name, func(t *testing.T) {
 			inBubble(t, 3, func(w *world) {
-				w.client.Acquire("u", []market.Topic{aapl})
+				must(w.t, w.client.Acquire("u", []market.Topic{aapl}))
 				first, s := w.any()
 				s.welcome(epoch, 256)
 				s.feed(pb.FeedState_STATE_LIVE)

@@ -81,7 +81,7 @@ type happening struct {
 // goroutine.
 type message struct {
 	*pb.WatchResponse
-	read   bool // by the codec: a batch, and events are its
+	read   bool // by the codec: events are its
 	events []market.Event
 	topics []market.Topic
 	listed []market.Symbol
@@ -186,7 +186,10 @@ func (m *message) decode() error {
 	case *pb.WatchResponse_Listed:
 		m.listed, err = marketpb.FromSymbols(k.Listed.GetSymbols())
 	case *pb.WatchResponse_Snapshots:
-		if m.events, err = marketpb.FromEvents(k.Snapshots.GetEvents()); err == nil {
+		if !m.read {
+			m.events, err = marketpb.FromEvents(k.Snapshots.GetEvents())
+		}
+		if err == nil {
 			m.topics, err = marketpb.FromTopics(k.Snapshots.GetTopics())
 		}
 	case *pb.WatchResponse_Batch:
