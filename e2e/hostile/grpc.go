@@ -78,12 +78,16 @@ func ended(ctx context.Context, c *tally, what string, err error) {
 // grpcIngest publishes symbols that nobody has ever heard of.
 func grpcIngest(ctx context.Context, t *target, c *tally) error {
 	return callMonitor(t, func(conn *grpc.ClientConn) error {
-		stream, err := pb.NewIngestClient(conn).Publish(ctx)
+		// A publisher that is cut off in the middle is a source that is lost, of which all
+		// are told: this one ends properly.
+		whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
+		stream, err := pb.NewIngestClient(conn).Publish(whole)
 		if err != nil {
 			return err
 		}
 		const size = 4000
-		for n := 0; n < manySymbols; n += size {
+		for n := 0; n < manySymbols && ctx.Err() == nil; n += size {
 			req := &pb.PublishRequest{Publisher: "hostile", Number: uint64(n + 1)}
 			for _, name := range invented(t, n, size) {
 				req.Events = append(req.Events, &pb.Event{
@@ -96,12 +100,18 @@ func grpcIngest(ctx context.Context, t *target, c *tally) error {
 				answer, err = stream.Recv()
 			}
 			if err != nil {
-				ended(ctx, c, "Publish", err)
+				ended(whole, c, "Publish", err)
 				return nil
 			}
 			c.add(c.Counts, size-len(answer.GetRefused()), "events stored")
 			c.add(c.Counts, len(answer.GetRefused()), "events refused")
 		}
-		return stream.CloseSend()
+		if err := stream.CloseSend(); err != nil {
+			return err
+		}
+		if _, err := stream.Recv(); !errors.Is(err, io.EOF) {
+			ended(whole, c, "Publish", err)
+		}
+		return nil
 	})
 }

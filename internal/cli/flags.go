@@ -85,8 +85,8 @@ func (f pastFlags) past() (app.PastConfig, error) {
 type monitorFlags struct {
 	SymbolsMost       int `default:"200000" help:"Greatest number of symbols of the feed, of about 1.3 KB; new ones beyond it are refused, and left out. All monitors of a feed need the same." placeholder:"N"`
 	PublisherSymbols  int `default:"100000" help:"Greatest number of new symbols that one publisher brings."                placeholder:"N"`
-	MaxStreams        int `default:"1024"   help:"Greatest number of gRPC streams."                                         placeholder:"N"`
-	ConnectionStreams int `default:"64"    help:"Greatest number of gRPC streams of one connection."                       placeholder:"N"`
+	MaxStreams        int `default:"256"    help:"Greatest number of gRPC streams."                                         placeholder:"N"`
+	ConnectionStreams int `default:"16"    help:"Greatest number of gRPC streams of one connection."                       placeholder:"N"`
 }
 
 func (f monitorFlags) limits() (app.MonitorLimits, error) {

@@ -179,7 +179,7 @@ func (s *shard) slot(m *Member, e *market.Event) *mailbox.Slot { return &m.of(s.
 func (s *shard) addSnapshots(m *Member, current []market.Event) {
 	few := len(current)
 	if few > 64 {
-		few = 4
+		few = max(4, s.hub.cfg.Slice/256)
 	}
 	for some := range slices.Chunk(current, max(few, 1)) {
 		batch := mailbox.NewBatch(some, s.hub.cfg.Encode)

@@ -34,8 +34,8 @@ const (
 
 // Defaults of ServerConfig.
 const (
-	DefaultStreams           = 1024
-	DefaultConnectionStreams = 64
+	DefaultStreams           = 256
+	DefaultConnectionStreams = 16
 )
 
 // Server is a gRPC server with the MarketMonitor service, the health service and
