@@ -19,6 +19,7 @@ type metrics struct {
 	rest     *prometheus.HistogramVec
 
 	sockets, streams, topics, inbox  *prometheus.Desc
+	queued                           *prometheus.Desc
 	draining, notices                *prometheus.Desc
 	ends, writes, bytes, frames      *prometheus.Desc
 	helpers, shed                    *prometheus.Desc
@@ -46,6 +47,7 @@ func newMetrics(g *Gateway, reg prometheus.Registerer) (*metrics, error) {
 		draining:  desc("draining", "1 once the gateway is taken out of service: its sockets are told to move."),
 		notices:   desc("reconnect_notices_total", "Clients that were told to move to another connection.", "reason"),
 		topics:    desc("topics", "Topics that the hub holds."),
+		queued:    desc("queued_clients", "Clients for whom a shard has work that it does in slices."),
 		inbox:     desc("inbox_depth", "Batches and commands that wait in the fullest shard's inbox."),
 		ends:      desc("ended_total", "Sockets that have ended.", "reason"),
 		writes:    desc("writes_total", "Write system calls of the shards."),
@@ -77,7 +79,7 @@ func newMetrics(g *Gateway, reg prometheus.Registerer) (*metrics, error) {
 // Describe sends the descriptions of what Collect reads.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		m.sockets, m.streams, m.topics, m.inbox, m.ends, m.writes, m.bytes, m.frames, m.helpers, m.shed, m.events, m.delivered, m.merged,
+		m.sockets, m.streams, m.topics, m.inbox, m.queued, m.ends, m.writes, m.bytes, m.frames, m.helpers, m.shed, m.events, m.delivered, m.merged,
 		m.sessions, m.stored, m.attached, m.session, m.age, m.replayed, m.fetches, m.gaps, m.draining, m.notices,
 	} {
 		ch <- d
@@ -104,6 +106,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	count(m.notices, b.Ages, wire.MaxAge.String())
 	gauge(m.topics, h.Topics)
 	gauge(m.inbox, h.Inbox)
+	gauge(m.queued, h.Queued)
 	count(m.writes, b.Writes)
 	count(m.bytes, b.Bytes)
 	count(m.frames, b.Frames)
