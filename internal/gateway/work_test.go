@@ -19,6 +19,7 @@ func TestSubscriptionsAreCharged(t *testing.T) {
 		for i := range 100 {
 			ho.publish(tradeOf(market.Symbol(rune('A'+i%26))+market.Symbol(rune('A'+i/26)), market.Scale))
 		}
+		synctest.Wait() // the hub knows all of them
 		c := ho.dial("/v1/stream")
 		c.expect("connected")
 		c.send(`{"action":"subscribe","trades":["*"],"snapshot":false}`) // 100 of 5, and the wildcard itself
@@ -51,6 +52,7 @@ func TestMuchIsChargedToTheUser(t *testing.T) {
 		for i := range 7000 {
 			ho.publish(tradeOf(market.Symbol("S"+time.Duration(i).String()), market.Scale))
 		}
+		synctest.Wait()
 		for _, want := range [][]string{{"subscription"}, {`"code":429`, "close 4101"}} {
 			c := ho.dialAs("/v1/stream?trades=*&snapshot=false", withKey("alice"))
 			c.expect(append([]string{"connected", "authenticated"}, want...)...)

@@ -192,7 +192,7 @@ func TestQueuesShareMemory(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		served := make(chan error, 1)
 		go func() {
-			served <- monitor.NewServer(f.monitor, monitor.ServerConfig{ConnectionStreams: 300}).Serve(ctx, l)
+			served <- monitor.NewServer(f.monitor, monitor.ServerConfig{Streams: 300, ConnectionStreams: 300}).Serve(ctx, l)
 		}()
 		open := func(conn *grpc.ClientConn, add ...*pb.Topics) *watch {
 			g := &fixture{t: t, client: pb.NewMarketMonitorClient(conn)}
