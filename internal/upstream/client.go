@@ -259,8 +259,8 @@ func (c *Client) review(ctx context.Context, now time.Time) error {
 		if c.lostSince.IsZero() {
 			c.lostSince = c.used.heard
 		}
-	case c.silentFor(now) > c.cfg.Silence:
-		c.lostSince = s.heard
+	case c.silentFor(now) > c.cfg.Silence, !c.lostSince.IsZero() && now.Sub(s.heard) > c.cfg.Silence:
+		c.lostSince = s.heard // also while something waits: only what was handled makes it live again
 	default:
 		c.lostSince = time.Time{}
 		feed = s.feed
