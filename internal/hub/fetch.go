@@ -58,7 +58,7 @@ func (s *shard) wanted(m *Member) (topics []market.Topic) {
 		if _, missed := c.missed[u.topic.name]; missed || !s.live(u.topic) {
 			continue
 		}
-		if c.asked[u] = struct{}{}; u.named {
+		if c.asked[u] = struct{}{}; u.named || u.listed {
 			topics = append(topics, u.topic.name)
 		}
 	}

@@ -95,7 +95,12 @@ func (s *shard) list(symbols []market.Symbol) {
 					topics = append(topics, s.topic(market.Topic{Channel: ch, Symbol: symbol}))
 				}
 			}
-			s.add(m, &Subscription{}, topics, false, s.position)
+			for _, u := range m.subscriptions(topics) {
+				u.listed = true
+				if m.catch != nil {
+					m.catch.floors[u] = max(s.settled, u.topic.last.Seq)
+				}
+			}
 			m.sink.Announce(Notice{Listed: symbols})
 			s.touch(m)
 		})
@@ -219,7 +224,7 @@ func (s *shard) unsubscribe(m *Member, topics []market.Topic, then func()) {
 		m.wild.set(name.Channel, false)
 		s.remove(m, numberOf(name.Channel), numberOf(name.Channel+1), func(u *sub) bool {
 			u.wild = false
-			return !u.named
+			return !u.named && !u.listed
 		})
 	}
 	s.start(m, func(n int) bool {
@@ -229,8 +234,8 @@ func (s *shard) unsubscribe(m *Member, topics []market.Topic, then func()) {
 		for _, name := range some {
 			if t := s.channels[name.Channel].topics[name.Symbol]; t != nil {
 				if i, has := m.find(t); has {
-					if u := m.subs[i]; u.named {
-						if u.named = false; !u.wild {
+					if u := m.subs[i]; u.named || u.listed {
+						if u.named, u.listed = false, false; !u.wild {
 							gone = append(gone, i)
 						}
 					}

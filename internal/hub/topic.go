@@ -31,6 +31,7 @@ type sub struct {
 	index    int32 // in topic.subs
 	named    bool  // subscribed by name
 	wild     bool  // subscribed by the wildcard
+	listed   bool  // subscribed because its symbol appeared; whoever asks for it has its snapshot all the same
 	wantSnap bool  // waits for the topic to become live, for its snapshot
 }
 

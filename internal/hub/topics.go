@@ -37,7 +37,7 @@ func (s *shard) show(t *topic) {
 			continue
 		}
 		u := m.subscription(t)
-		known := u.named || u.wild
+		known := u.named || u.wild || u.listed
 		if u.wild = true; known {
 			continue
 		}

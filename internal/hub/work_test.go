@@ -177,3 +177,28 @@ func TestTopicsThatNeverWereAreForgotten(t *testing.T) {
 		})
 	}
 }
+
+// What a member got because its symbol appeared, it has not asked for: once it does, it
+// gets the current value, as of anything else.
+func TestListedTopicsHaveSnapshots(t *testing.T) {
+	for name, topics := range map[string][]market.Topic{"by name": tradesOf("NEW"), "by the wildcard": all(market.Trades)} {
+		synctest.Test(t, func(t *testing.T) {
+			h := start(t, Config{Open: true, Shards: 1})
+			var r recorder
+			m := join(t, h, &r, mailbox.Options{})
+			must(t, m.Subscribe(t.Context(), Subscription{Listed: true}, nil))
+			must(t, h.List(t.Context(), []market.Symbol{"NEW"}))
+			must(t, h.Publish(t.Context(), []market.Event{trade(1, "NEW"), trade(2, "NEW")}))
+			must(t, m.Subscribe(t.Context(), Subscription{Topics: topics, Snapshot: true}, nil))
+			must(t, m.Unsubscribe(t.Context(), tradesOf("OTHER"), nil))
+			synctest.Wait()
+			must(t, h.Publish(t.Context(), []market.Event{trade(3, "NEW")}))
+			synctest.Wait()
+			got := r.take()
+			last := got[len(got)-1]
+			if snapshots := slices.ContainsFunc(got, func(d mailbox.Delivery) bool { return d.Snapshot && d.Item.Event().Seq == 2 }); !snapshots || last.Prev != 2 || last.Item.Event().Seq != 3 {
+				t.Errorf("%s: got %+v", name, got)
+			}
+		})
+	}
+}
