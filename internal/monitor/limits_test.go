@@ -200,6 +200,7 @@ func TestQueuesShareMemory(t *testing.T) {
 		}
 		one, others, two := dial(t, l), dial(t, l), dial(t, l)
 		first := open(one, topics(market.Trades, "A")...)
+		synctest.Wait() // it is the first
 		var idle []*watch
 		for range 256 {
 			idle = append(idle, open(others))
